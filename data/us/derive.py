@@ -1,0 +1,437 @@
+"""Derive the tables of the US case from its facts: facts/*.csv in, tables/*.csv out."""
+
+import csv
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HOME = "USA"
+BASE_YEAR = 2025
+YEARS = (2026, 2028, 2030, 2035)
+OPEN = 1e9  # a lane limit that never binds: reopens one lane of a closed origin
+
+Row = dict[str, str]
+
+
+@dataclass
+class Supplier:
+    """One row of suppliers.csv while it is being put together."""
+
+    id: str
+    name: str
+    country: str
+    controller: str
+    channel: str
+    material: str
+    input: str
+    recovery: float = 1.0
+    output: float | None = None  # national output that is its own, where known
+    nameplate: float | None = None  # its own published size: a named plant or project
+    status: str = "operating"
+    from_year: str = ""
+    to_year: str = ""
+    capex_musd: float = 0.0
+    incumbent: float = 0.0
+    asked: str = ""  # incumbent as the facts ask for it: a number or "auto"
+    capacity: dict[int, float] = field(default_factory=dict)
+    cost: float = 0.0
+    basis: str = ""
+    sources: list[str] = field(default_factory=list)
+    note: str = ""
+
+
+class Facts:
+    """The fact tables and the small look-ups made from them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.chains = {r["material"]: r for r in self.read("chains")}
+        self.assumed = {r["name"]: float(r["value"]) for r in self.read("assumptions")}
+        self.names = {r["iso3"]: r["name"] for r in read_csv(HERE.parent / "countries.csv")}
+        self.allied = {r["country"] for r in self.read("blocs") if r["bloc"] == "allied"}
+        self.controlled = {(r["material"], r["country"]): r for r in self.read("export_controls")}
+        self.costs = {r["supplier"]: r for r in self.read("costs")}
+        self.yields = {(r["input"], r["material"]): r for r in self.read("yields")}
+        self.price = self._prices()
+        self.balance: dict[tuple[str, str], float] = defaultdict(float)
+        for r in self.read("us_balance"):
+            self.balance[r["material"], r["item"]] += tonnes(r)
+
+    def read(self, name: str) -> list[Row]:
+        path = self.folder / f"{name}.csv"
+        return read_csv(path) if path.exists() else []
+
+    def _prices(self) -> dict[str, float]:
+        rows = self.read("prices")
+        price = {r["material"]: float(r["value"]) * float(r["to_usd_per_t"]) for r in rows if not r["share_of"]}
+        for r in rows:
+            if r["share_of"]:
+                price[r["material"]] = float(r["value"]) * price[r["share_of"]]
+        return price
+
+    def delivered(self) -> list[str]:
+        return [m for m, r in self.chains.items() if r["delivered"] == "yes"]
+
+    def channel(self, country: str) -> str:
+        if country == HOME:
+            return "domestic"
+        return "allied" if country in self.allied else "incumbent"
+
+
+def read_csv(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        return list(csv.DictReader(handle))
+
+
+def tonnes(row: Row) -> float:
+    return float(row["value"]) * float(row["to_t"] or 1)
+
+
+def number(value: float | str | None, digits: int = 5) -> str:
+    """Fixed formatting: `digits` significant digits, no exponent."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return format(Decimal(f"{value:.{digits}g}"), "f")
+
+
+def build_suppliers(facts: Facts) -> list[Supplier]:
+    """Country sectors (split into named parts where the facts name them) and projects."""
+    output: dict[tuple[str, str], float] = defaultdict(float)
+    sources: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for r in facts.read("production"):
+        key = (r["material"], r["country"])
+        output[key] += tonnes(r)
+        sources[key].append(r["source"])
+    shares = {(r["material"], r["country"]): r for r in facts.read("import_shares")}
+    for key, r in shares.items():
+        sources[key].append(r["source"])
+    routes: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for r in facts.read("routes"):
+        routes[r["material"], r["country"]].append(r)
+
+    suppliers: list[Supplier] = []
+    for material, chain in facts.chains.items():
+        for key in sorted(k for k in sources if k[0] == material):
+            country = key[1]
+            parts = list(routes.get(key, []))
+            rest = 1.0 - sum(float(r["share"]) for r in parts)
+            if rest > 1e-9:
+                label = material.replace("_", " ")
+                parts.append({"supplier": f"{country.lower()}_{material}", "name": f"{facts.names[country]} {label}", "controller": country, "input": "", "share": str(rest), "note": ""})
+            for part in parts:
+                feed = "" if part["input"] == "none" else chain["input"]
+                s = Supplier(part["supplier"], part["name"], country, part["controller"], facts.channel(country), material, feed)
+                s.recovery = float(chain["recovery"]) if feed else 1.0
+                s.output = float(part["share"]) * output[key] if key in output else None
+                s.asked = part["share"]
+                s.sources, s.note = unique(sources[key]), part["note"]
+                suppliers.append(s)
+    for r in facts.read("projects"):
+        suppliers.append(project(facts, r))
+    return suppliers
+
+
+def project(facts: Facts, r: Row) -> Supplier:
+    s = Supplier(r["supplier"], r["name"], r["country"], r["controller"] or r["country"], r["channel"], r["material"], r["input"])
+    s.asked, s.status, s.to_year = r["incumbent"] or "0", r["status"], r["last_year"]
+    s.nameplate, s.capex_musd = tonnes(r), float(r["capex_musd"] or 0)
+    s.sources, s.note = r["source"].split(), "; ".join(x for x in (r["status"], r["note"]) if x)
+    if s.input:
+        chain = facts.chains[s.material]
+        s.recovery = float(chain["recovery"]) if chain["input"] == s.input else float(facts.yields[s.input, s.material]["value"])
+    if s.status not in ("operating", "ramping"):
+        first = max(float(r["first_year"] or facts.assumed["first_year.proposed"]), YEARS[0])
+        s.from_year = number(first + facts.assumed[f"slip.{s.status}"])
+    return s
+
+
+def unique(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(x for item in items for x in item.split()))
+
+
+def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
+    """Today's tonnes: the US balance at the market, then up the chain, ore by ore."""
+    by_material: dict[str, list[Supplier]] = defaultdict(list)
+    for s in suppliers:
+        by_material[s.material].append(s)
+    shares: dict[str, dict[str, float]] = defaultdict(dict)
+    for r in facts.read("import_shares"):
+        shares[r["material"]][r["country"]] = float(r["value"])
+    routes: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for r in facts.read("ore_sources"):
+        routes[r["material"], r["refiner"]].append(r)
+
+    for material in downstream_first(facts):
+        get = facts.balance.__getitem__
+        primary, secondary, need = (get((material, i)) for i in ("primary", "secondary", "requirement"))
+        sold: dict[str, float] = defaultdict(float)
+        if need:
+            total = sum(shares[material].values())
+            for country, share in shares[material].items():
+                sold[country] += (need - primary - secondary) * share / total
+            sold[HOME] += primary
+        own = {s.country: 0.0 for s in by_material[material]}
+        for s in by_material[material]:
+            if s.channel != "recycling":
+                own[s.country] += s.output if s.output is not None else s.nameplate if s.asked == "auto" and s.nameplate else 0.0
+        for refiner, wanted in needs(suppliers, material).items():
+            for source, t in source_ore(facts, material, refiner, wanted, own, routes[material, refiner]).items():
+                sold[source] += t
+        for s in by_material[material]:
+            if s.channel == "recycling":
+                s.incumbent = secondary if s.asked == "auto" else float(s.asked)
+            elif s.nameplate is None:
+                s.incumbent = sold[s.country] * float(s.asked)
+            else:
+                s.incumbent = sold[s.country] if s.asked == "auto" else float(s.asked)
+        check_sold(material, sold, by_material[material])
+
+
+def check_sold(material: str, sold: dict[str, float], suppliers: list[Supplier]) -> None:
+    for country, t in sold.items():
+        booked = sum(s.incumbent for s in suppliers if s.country == country and s.channel != "recycling")
+        if abs(booked - t) > 1e-6 * max(1.0, t):
+            asked = sum(float(s.asked) for s in suppliers if s.country == country and s.asked not in ("auto", ""))
+            if abs(booked - asked) > 1e-6 * max(1.0, asked):
+                raise ValueError(f"{material}: {country} sells {t:.0f} t but its suppliers are booked for {booked:.0f} t")
+
+
+def downstream_first(facts: Facts) -> list[str]:
+    order: list[str] = []
+    rest = [m for m, r in facts.chains.items() if r["stage"] != "feedstock"]
+    while rest:
+        ready = [m for m in rest if all(facts.chains[x]["input"] != m for x in rest if x != m)]
+        order += ready
+        rest = [m for m in rest if m not in ready]
+    return order
+
+
+def needs(suppliers: list[Supplier], material: str) -> dict[str, float]:
+    """Tonnes of a material that today's sales of its users take, by country of the user."""
+    wanted: dict[str, float] = defaultdict(float)
+    for s in suppliers:
+        if s.input == material and s.incumbent > 0:
+            wanted[s.country] += s.incumbent / s.recovery
+    return dict(sorted(wanted.items()))
+
+
+def source_ore(facts: Facts, material: str, refiner: str, wanted: float, own: dict[str, float], routes: list[Row]) -> dict[str, float]:
+    """Named routes first, then its own mines, then the world's traded output in proportion."""
+    taken: dict[str, float] = defaultdict(float)
+    left = wanted
+    for r in routes:
+        t = min(left, wanted * float(r["share"]))
+        taken[r["ore"]] += t
+        left -= t
+    t = min(left, own.get(refiner, 0.0))
+    taken[refiner] += t
+    left -= t
+    if left > 1e-9:
+        traded = {r["country"]: 0.0 for r in facts.read("production") if r["material"] == material and r["traded"] != "no" and r["country"] != refiner}
+        for r in facts.read("production"):
+            if r["material"] == material and r["country"] in traded:
+                traded[r["country"]] += tonnes(r)
+        total = sum(traded.values())
+        for country, output in traded.items():
+            taken[country] += left * output / total
+    return {c: t for c, t in taken.items() if t > 0}
+
+
+def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
+    """What the US can buy: its own plants whole, others by today's sales and the open share."""
+    a = facts.assumed
+    for s in suppliers:
+        control = facts.controlled.get((s.material, s.country))
+        for year in YEARS:
+            if s.nameplate is not None:
+                usable = a.get(f"usable.{s.status}.{year}", a[f"usable.{s.status}"])
+                if s.channel == "recycling" and s.asked == "auto":
+                    usable = a["headroom.recycling"]
+                elif s.channel == "allied" and s.status != "operating":
+                    usable *= a["open_project.allied"]
+                s.capacity[year] = max(s.nameplate * usable, s.incumbent)
+            elif control:
+                s.capacity[year] = s.incumbent * a["headroom.controlled"]
+            else:
+                grown = s.incumbent * (a[f"headroom.{s.channel}"] + a[f"headroom.step.{year}"])
+                s.capacity[year] = max(grown, (s.output or 0.0) * a[f"open_share.{s.channel}.{year}"])
+
+
+def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
+    """Published cost first, else the price (today's sellers), else a premium over it."""
+    a = facts.assumed
+    total: dict[str, float] = defaultdict(float)
+    country_total: dict[tuple[str, str], float] = defaultdict(float)
+    imports = {(r["material"], r["country"]): float(r["value"]) / 100 for r in facts.read("import_shares")}
+    for s in suppliers:
+        total[s.material] += s.incumbent
+        country_total[s.material, s.country] += s.incumbent
+    for s in suppliers:
+        price, stage = facts.price[s.material], facts.chains[s.material]["stage"]
+        own_stage = price - (facts.price[s.input] / s.recovery if s.input else 0.0)
+        capital = a["capital.charge"] * s.capex_musd * 1e6 / s.nameplate if s.nameplate and s.status in ("permitted", "proposed", "suspended") else 0.0
+        published = facts.costs.get(s.id)
+        if published:
+            cost = float(published["value"]) * float(published["to_usd_per_t"]) - float(published["less"])
+            s.cost = cost * float(published["part"]) * a[f"deflator.{published['year']}"] + capital
+            s.basis = "assumption" if published["how"] == "assumption" else "published"
+            s.sources = unique([*s.sources, published["source"]])
+            s.note = "; ".join(x for x in (s.note, f"cost: {published['note']}", "capital charge added" if capital else "") if x)
+        elif s.channel == "recycling":
+            s.cost = (price * a["recycling.margin"] - facts.price[s.input] / s.recovery) * (1 + a[f"premium.recycling.{stage}"])
+            s.basis = "assumption"
+        elif s.incumbent > 0:
+            share = imports.get((s.material, s.country), country_total[s.material, s.country] / total[s.material])
+            s.cost, s.basis = own_stage * (1 - a["discount.revealed"] * share), "price"
+        else:
+            s.cost, s.basis = own_stage * (1 + a[f"premium.{s.channel}.{stage}"]) + capital, "premium"
+
+
+def materials_table(facts: Facts) -> list[Row]:
+    priced = {r["material"]: r["source"] for r in facts.read("prices")}
+    return [
+        {"material": m, "mineral": r["mineral"], "stage": r["stage"], "basis": r["basis"], "price_usd_per_t": number(facts.price[m]), "source": priced[m]}
+        for m, r in facts.chains.items()
+    ]
+
+
+def suppliers_table(suppliers: list[Supplier]) -> list[Row]:
+    return [
+        {
+            "supplier": s.id, "name": s.name, "country": s.country, "controller": s.controller, "channel": s.channel,
+            "material": s.material, "input": s.input, "recovery": number(s.recovery) if s.input else "",
+            "capacity_t": number(s.capacity[YEARS[0]]), "incumbent_t": number(s.incumbent), "cost_usd_per_t": number(s.cost),
+            "cost_basis": s.basis, "from_year": s.from_year, "to_year": s.to_year, "source": " ".join(s.sources), "note": s.note,
+        }
+        for s in suppliers
+    ]  # fmt: skip
+
+
+def supplier_years_table(suppliers: list[Supplier]) -> list[Row]:
+    """Only the years in which the capacity changes."""
+    rows: list[Row] = []
+    for s in suppliers:
+        last = number(s.capacity[YEARS[0]])
+        for year in YEARS[1:]:
+            now = number(s.capacity[year])
+            if now != last:
+                rows.append({"supplier": s.id, "year": str(year), "capacity_t": now})
+                last = now
+    return rows
+
+
+def demand_table(facts: Facts) -> list[Row]:
+    rows: list[Row] = []
+    used = {r["material"]: r for r in facts.read("us_balance") if r["item"] == "requirement"}
+    for material in facts.delivered():
+        growth, defence = facts.assumed[f"growth.{material}"], facts.assumed.get(f"defence.{material}", 0.0)
+        for market, share in (("home", 1 - defence), ("defence", defence)):
+            for year in (BASE_YEAR, *YEARS):
+                required = facts.balance[material, "requirement"] * (1 + growth) ** (year - BASE_YEAR) * share
+                if required:
+                    rows.append({"material": material, "year": str(year), "market": market, "required_t": number(required), "source": unique([used[material]["source"], "case_assumption"])[0] if year == BASE_YEAR else " ".join(unique([used[material]["source"], "case_assumption"]))})
+    return rows
+
+
+def feedstock_table(facts: Facts) -> list[Row]:
+    """Several sources of one scrap are interpolated to common years and added up."""
+    series: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    sources: dict[str, list[str]] = defaultdict(list)
+    for r in facts.read("recycling"):
+        series[r["material"]][r["note"]][int(r["year"])] = tonnes(r)
+        sources[r["material"]].append(r["source"])
+    rows: list[Row] = []
+    for material, parts in series.items():
+        for year in sorted({y for part in parts.values() for y in part}):
+            available = sum(interpolate(part, year) for part in parts.values())
+            rows.append({"material": material, "year": str(year), "available_t": number(available), "cost_usd_per_t": number(facts.price[material]), "source": " ".join(unique(sources[material]))})
+    return rows
+
+
+def interpolate(points: dict[int, float], year: int) -> float:
+    years = sorted(points)
+    if year <= years[0] or year >= years[-1]:
+        return points[years[0] if year <= years[0] else years[-1]]
+    low, high = max(y for y in years if y <= year), min(y for y in years if y >= year)
+    return points[low] if low == high else points[low] + (points[high] - points[low]) * (year - low) / (high - low)
+
+
+def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
+    """Duties, freight, closed exports, and short hauls inside each country."""
+    rows: dict[tuple[str, str, str], Row] = {}
+
+    def put(origin: str, destination: str, material: str, column: str, value: str, source: str, note: str = "") -> None:
+        row = rows.setdefault((origin, destination, material), {"origin": origin, "destination": destination, "material": material, "source": "", "note": ""})
+        row[column], row["source"] = value, " ".join(unique([row["source"], source]))
+        row["note"] = "; ".join(x for x in (row["note"], note) if x)
+
+    for r in facts.read("freight"):
+        if not r["material"] or r["material"] in facts.chains:
+            put(r["origin"], r["destination"], r["material"], "freight_usd_per_t", r["freight_usd_per_t"], r["source"])
+    for country in sorted({s.country for s in suppliers}):
+        here = f"country:{country}"
+        if (here, here, "") not in rows:
+            put(here, here, "", "freight_usd_per_t", number(facts.assumed["freight.home"]), "case_assumption")
+    for r in facts.read("duties"):
+        if not r["material"] or r["material"] in facts.chains:
+            put(r["origin"], r["destination"], r["material"], "duty_share", r["duty_share"], r["source"], f"from {r['valid_from']}" if r["valid_from"] else "")
+    for r in facts.read("closed_exports"):
+        here = f"country:{r['origin']}"
+        put(here, "*", r["material"], "max_t", "0", r["source"], r["note"])
+        for friend in [r["origin"], *r["open_to"].split()]:
+            put(here, f"country:{friend}", r["material"], "max_t", number(OPEN), r["source"], "open")
+    return list(rows.values())
+
+
+COLUMNS = {
+    "materials": "material mineral stage basis price_usd_per_t source",
+    "suppliers": "supplier name country controller channel material input recovery capacity_t incumbent_t cost_usd_per_t cost_basis from_year to_year source note",
+    "supplier_years": "supplier year capacity_t",
+    "lanes": "origin destination material freight_usd_per_t duty_share max_t source note",
+    "demand": "material year market required_t source",
+    "feedstock": "material year available_t cost_usd_per_t source",
+    "blocs": "bloc country from_year to_year source note",
+    "risk": "country indicator value year source note",
+    "assumptions": "key low high reason",
+    "sources": "id citation url published licence how",
+}
+
+
+def derive(facts_folder: Path, tables: Path) -> None:
+    """Read the facts, write every table; a table appears whole or not at all."""
+    facts = Facts(facts_folder)
+    suppliers = build_suppliers(facts)
+    set_incumbents(facts, suppliers)
+    set_capacities(facts, suppliers)
+    set_costs(facts, suppliers)
+    suppliers = [s for s in suppliers if max(s.capacity.values()) > 0]
+    sources = {r["id"]: r for r in [*facts.read("sources"), *facts.read("policy_sources")]}
+    assumptions = [{"key": r["name"], **r} for r in facts.read("assumptions") if "[" in r["name"]]
+    out: dict[str, list[Row]] = {
+        "materials": materials_table(facts),
+        "suppliers": suppliers_table(suppliers),
+        "supplier_years": supplier_years_table(suppliers),
+        "lanes": lanes_table(facts, suppliers),
+        "demand": demand_table(facts),
+        "feedstock": feedstock_table(facts),
+        "blocs": facts.read("blocs"),
+        "risk": facts.read("country_risk"),
+        "assumptions": assumptions,
+        "sources": list(sources.values()),
+    }
+    tables.mkdir(parents=True, exist_ok=True)
+    for name, rows in out.items():
+        columns = COLUMNS[name].split()
+        partial = tables / f".{name}.csv.part"
+        with partial.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, columns, extrasaction="ignore", restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(tables / f"{name}.csv")
+
+
+if __name__ == "__main__":
+    derive(HERE / "facts", HERE / "tables")

@@ -1,0 +1,43 @@
+"""The whole model in Pyomo: the table of contents, one family after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyomo.core import ConcreteModel, Objective
+from pyomo.core.expr.numeric_expr import LinearExpression
+
+from models import capacity, network, rules
+from models.costs import objective
+from models.layout import FAMILIES, Layout
+from models.rule_rows import RuleRow
+
+
+def build(layout: Layout, rows: Sequence[RuleRow] = (), cuts: Sequence[rules.Cut] = ()) -> ConcreteModel:
+    """The sourcing model of MATHS.md over a layout, in tonnes and discounted USD.
+
+    ``rows`` are the rules' rows; ``cuts`` the HHI tangents found so far (an HHI row holds only through them).
+    In the status quo, production is tied to ``incumbent_t`` and neither pools, lots nor rules hold.
+    """
+    model = ConcreteModel(name=layout.case.name)
+    network.quantities(model, layout)
+    capacity.use(model, layout)
+    network.production_leaves(model, layout)
+    network.inputs_arrive(model, layout)
+    network.byproduct_made(model, layout)
+    network.requirement_met(model, layout)
+    columns = [variable for family in FAMILIES for variable in getattr(model, family).values()]
+    if layout.status_quo:
+        capacity.status_quo_factor(model, layout)
+        model.used.fix(1)
+    else:
+        network.pool_available(model, layout)
+        capacity.used_at_most(model, layout)
+        capacity.used_at_least(model, layout)
+        rules.rule_row(model, rows, columns)
+        rules.hhi_cut(model, cuts, columns)
+        rules.supplier_counts(model, layout, rows, columns)
+    model.cost = Objective(
+        expr=LinearExpression(constant=0.0, linear_coefs=objective(layout).tolist(), linear_vars=columns)
+    )
+    return model

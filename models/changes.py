@@ -1,0 +1,373 @@
+"""Changes of a case: scenarios and presets, --set, flag rules, filters; each recorded old -> new.
+
+Order (contract section 3): flags and --set over scenarios (left to right, a later one wins) over case.toml.
+Only scenarios combined by ``use`` clash when two set the same cell.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.case import Case, Change
+from models.checks import check_case
+from models.config import LIMIT_KEYS, Scenario, check_rule, parse_settings
+from models.filters import keep_minerals, keep_years
+from models.presets import presets
+from models.problems import CaseError, Problem, Problems, nearest
+from models.reading import checked_value
+from models.tables import TABLES, columns
+
+_TABLE_KEY = re.compile(r"(?P<table>[a-z_]+)(\[(?P<where>[^\]]*)\])?\.(?P<column>[a-z_0-9]+)")
+_SETTINGS = {"horizon": ("discount_rate", "price_base_year"), "network": ("lanes",), "solve": ("seconds", "gap", "threads")}
+STEPPED = ("capacity_t", "cost_usd_per_t", "min_t")
+
+
+@dataclass
+class Request:
+    """What a run changes in a case, as the command line or Python asks for it.
+
+    ``sets``: KEY -> value; a KEY that ends in ``*`` multiplies, in ``+`` adds. ``rules``: raw rules added by
+    flags. ``minerals`` and ``years``: keep only those.
+    """
+
+    scenarios: Sequence[str] = ()
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    rules: Sequence[dict[str, Any]] = ()
+    minerals: Sequence[str] = ()
+    years: Sequence[int] = ()
+    demand_scale: float | None = None
+    no_rules: bool = False
+
+
+class Editor:
+    """A case being changed: raw settings and tables, the log, and every problem met."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.raw = copy.deepcopy(case.raw)
+        self.raw.setdefault("rules", [])
+        self.tables = {name: table.copy() for name, table in case.tables.items()}
+        self.log: list[Change] = list(case.changes)
+        self.problems = Problems()
+        self.optional: set[str] = set()  # preset rules: dropped, and said so, where the case has nothing for them
+        self.warnings = list(case.warnings)
+
+    def scenario(self, name: str) -> None:
+        """Apply a scenario of the case, or a preset, with all that it uses."""
+        order = self._resolve(name, ())
+        if order is None:
+            return
+        owners: dict[Any, str] = {}
+        for step in order:
+            cells = self._apply_scenario(step)
+            for cell in cells if step != name else ():
+                if cell in owners:
+                    self._problem(
+                        f"scenarios.{name}.use", f"{owners[cell]!r} and {step!r} both set {_cell_text(cell)}: "
+                        "keep one of them, or set it in the scenario that uses them"
+                    )  # fmt: skip
+                owners[cell] = step
+
+    def _resolve(self, name: str, path: tuple[str, ...]) -> list[str] | None:
+        if name in path:
+            self._problem(f"scenarios.{name}.use", "uses itself: " + " -> ".join([*path, name]))
+            return None
+        found = self._find(name)
+        if found is None:
+            return None
+        order: list[str] = []
+        for used in found.use:
+            part = self._resolve(used, (*path, name))
+            if part is None:
+                return None
+            order += [step for step in part if step not in order]
+        return [*order, name]
+
+    def _find(self, name: str) -> Scenario | None:
+        own = self.case.settings.scenarios
+        if name in own:
+            return own[name]
+        if name in presets():
+            return presets()[name]
+        self._problem("--scenario", f"no such scenario or preset; {nearest(name, [*own, *presets()])}", name)
+        return None
+
+    def _apply_scenario(self, name: str) -> list[Any]:
+        scenario = self._find(name)
+        assert scenario is not None
+        by = f"scenario {name}"
+        cells: list[Any] = []
+        for rule in scenario.rules:
+            self.add_rule(dict(rule), by, optional=name not in self.case.settings.scenarios)
+        for key, value in scenario.set.items():
+            cells += self.set_key(key, value, by)
+        for number, change in enumerate(scenario.change, 1):
+            place = f"scenarios.{name}.change[{number}]"
+            for operation in ("set", "scale", "add"):
+                for column, value in (getattr(change, operation) or {}).items():
+                    cells += self.change_cells(change.table, change.where, column, operation, value, by, place)
+        return cells
+
+    def add_rule(self, rule: dict[str, Any], by: str, optional: bool = False) -> None:
+        """Add a rule; a name that is taken is an error."""
+        name = rule.get("name")
+        if any(known.get("name") == name for known in self.raw["rules"]):
+            self._problem(f"rules.{name}", f"{by} adds a rule of a name that another rule has")
+            return
+        self.raw["rules"].append(rule)
+        if optional:
+            self.optional.add(str(name))
+        limits = {key: rule[key] for key in LIMIT_KEYS.get(str(rule.get("kind")), ()) if key in rule}
+        self.log.append(Change(f"rules.{name}", None, limits or rule.get("kind"), by))
+
+    def set_key(self, key: str, value: Any, by: str) -> list[Any]:
+        """Set, multiply (KEY*) or add to (KEY+) a rule's key, a setting, or table cells."""
+        operation = {"*": "scale", "+": "add"}.get(key[-1:], "set")
+        bare = key.rstrip("*+").strip() if operation != "set" else key.strip()
+        parts = bare.split(".")
+        if parts[0] == "rules":
+            return self._set_rule(bare, operation, value, by)
+        if parts[0] in _SETTINGS and "[" not in bare:
+            return self._set_setting(bare, operation, value, by)
+        match = _TABLE_KEY.fullmatch(bare)
+        if match is None:
+            self._problem(key, "not a key: rules.NAME.KEY, SECTION.KEY or TABLE[column=value,...].COLUMN")
+            return []
+        where: dict[str, Any] = {}
+        for pair in filter(None, (match["where"] or "").split(",")):
+            column, equals, wanted = pair.partition("=")
+            if not equals:
+                self._problem(key, f"{pair!r} is not column=value")
+                return []
+            where[column.strip()] = wanted.strip()
+        return self.change_cells(match["table"], where, match["column"], operation, value, by, key)
+
+    def _set_rule(self, key: str, operation: str, value: Any, by: str) -> list[Any]:
+        _, name, *rest = key.split(".")
+        rules = [rule for rule in self.raw["rules"] if rule.get("name") == name]
+        if not rules or len(rest) != 1:
+            names = [str(rule.get("name")) for rule in self.raw["rules"]]
+            self._problem(key, "write rules.NAME.KEY" if rules else f"no such rule; {nearest(name, names)}", name)
+            return []
+        old = rules[0].get(rest[0])
+        new = self._operate(key, operation, old, _number(value))
+        if new is None:
+            return []
+        rules[0][rest[0]] = new
+        self.log.append(Change(key, old, new, by))
+        return [("rule", name, rest[0])]
+
+    def _set_setting(self, key: str, operation: str, value: Any, by: str) -> list[Any]:
+        section, _, name = key.partition(".")
+        if name not in _SETTINGS[section]:
+            self._problem(key, f"can be set: {', '.join(f'{section}.{known}' for known in _SETTINGS[section])}")
+            return []
+        old = self.raw.get(section, {}).get(name, getattr(getattr(self.case.settings, section), name))
+        new = self._operate(key, operation, old, _number(value))
+        if new is None:
+            return []
+        self.raw.setdefault(section, {})[name] = new
+        self.log.append(Change(key, old, new, by))
+        return [("setting", section, name)]
+
+    def _operate(self, key: str, operation: str, old: Any, value: Any) -> Any:
+        if operation == "set":
+            return value
+        if not isinstance(old, (int, float)) or not isinstance(value, (int, float)):
+            self._problem(key, "can only multiply or add numbers that are there", str(old))
+            return None
+        return old * value if operation == "scale" else old + value
+
+    def change_cells(
+        self, table: str, where: Mapping[str, Any], column: str, operation: str, value: Any, by: str, place: str
+    ) -> list[Any]:
+        """Set, scale or add to the cells of a column in the rows that ``where`` matches."""
+        if table not in TABLES:
+            self._problem(place, f"no such table; {nearest(table, TABLES)}", table)
+            return []
+        if column not in columns(table) or columns(table)[column].kind in ("id", "ids", "endpoint"):
+            changeable = [c.name for c in columns(table).values() if c.kind in ("number", "year", "choice", "country")]
+            self._problem(place, f"{table} has no such column to change; {nearest(column, changeable)}", column)
+            return []
+        kept = self._matching(table, where, place)
+        value = _number(value)
+        numeric = columns(table)[column].kind in ("number", "year")
+        if kept is None:
+            return []
+        if operation != "set" and not (numeric and isinstance(value, (int, float))):
+            self._problem(place, "scale and add take a number and a column of numbers", str(value))
+            return []
+        frame = self.tables[table]
+        cells = []
+        for index in np.flatnonzero(kept):
+            old = frame[column].iloc[index]
+            if operation != "set" and (old is None or np.isnan(old)):
+                continue
+            try:
+                new = value if operation == "set" else old * value if operation == "scale" else old + value
+                new = checked_value(table, column, float(new) if columns(table)[column].kind == "number" else new)
+            except (ValueError, TypeError):
+                row = frame["row"].iloc[index]
+                self.problems.add(
+                    f"tables/{table}.csv", f"{by} makes it {new!s}: must be {columns(table)[column].allowed}", row, column
+                )
+                continue
+            frame.iloc[index, frame.columns.get_loc(column)] = new
+            cells.append((table, _row_name(frame, table, index), column))
+            self.log.append(Change(f"{table}[{cells[-1][1]}].{column}", _plain(old), _plain(new), by))
+        if table == "suppliers" and column in STEPPED:
+            self._later_steps(frame.loc[kept, "supplier"], column, operation, value)
+        return cells
+
+    def _later_steps(self, suppliers: pd.Series, column: str, operation: str, value: float) -> None:
+        """A scale or add goes on in supplier_years; a set replaces the later values."""
+        steps = self.tables["supplier_years"]
+        later = steps["supplier"].isin(set(suppliers)).to_numpy()
+        old = steps.loc[later, column]
+        steps.loc[later, column] = np.nan if operation == "set" else old * value if operation == "scale" else old + value
+
+    def _matching(self, table: str, where: Mapping[str, Any], place: str) -> np.ndarray[Any, Any] | None:
+        frame = self.tables[table]
+        kept = np.ones(len(frame), dtype=bool)
+        materials = self.tables["materials"].set_index("material")
+        for column, wanted in where.items():
+            values = [wanted] if not isinstance(wanted, (list, tuple)) else list(wanted)
+            if column in ("mineral", "stage") and "material" in frame and column not in frame:
+                cells = frame["material"].map(materials[column])
+            elif column in columns(table):
+                cells = frame[column]
+            else:
+                self._problem(place, f"{table} has no column to select by; {nearest(column, columns(table))}", column)
+                return None
+            if column in columns(table) and columns(table)[column].kind in ("number", "year"):
+                try:
+                    kept &= cells.isin([float(item) for item in values]).to_numpy()
+                except ValueError:
+                    self._problem(place, "must be a number", str(wanted))
+                    return None
+            elif column == "controller" and table == "suppliers":
+                kept &= cells.where(cells != "", frame["country"]).isin([str(item) for item in values]).to_numpy()
+            else:
+                kept &= cells.isin([str(item) for item in values]).to_numpy()
+        if not kept.any():
+            shown = ", ".join(f"{column}={wanted}" for column, wanted in where.items())
+            self._problem(place, f"no row of {table} has {shown}" if where else f"{table} has no rows")
+            return None
+        return kept
+
+    def _problem(self, place: str, message: str, value: str = "") -> None:
+        self.problems.found.append(Problem(place, message, None, "", value))
+
+    def finish(self) -> Case:
+        """The changed case, checked as a whole; raises ``CaseError`` with every problem."""
+        self.problems.raise_any()
+        settings = parse_settings(self.raw, "case.toml", self.problems)
+        self.problems.raise_any()
+        assert settings is not None
+        case = self.case.with_(settings=settings, raw=self.raw, tables=self.tables, changes=tuple(self.log))
+        if self.optional:
+            case = _drop_idle(case, self.optional)
+        problems = Problems()
+        check_case(case, problems, recheck_cells=True)
+        problems.raise_any()
+        return case.with_(warnings=tuple(dict.fromkeys([*self.warnings, *problems.warnings])))
+
+
+def _drop_idle(case: Case, names: set[str]) -> Case:
+    """Without the preset rules that have nothing to hold on to here; each is listed in the changes."""
+    from models.rule_checks import fit_rule
+
+    kept, log = [], list(case.changes)
+    for raw in case.raw["rules"]:
+        if raw.get("name") in names:
+            fitted, reason = fit_rule(case, raw)
+            if fitted is None:
+                log.append(Change(f"rules.{raw['name']}", "preset", None, f"left out: {reason}"))
+                continue
+            raw = fitted
+        kept.append(raw)
+    raw_case = {**case.raw, "rules": kept}
+    problems = Problems()
+    settings = parse_settings(raw_case, "case.toml", problems)
+    problems.raise_any()
+    assert settings is not None
+    return case.with_(raw=raw_case, settings=settings, changes=tuple(log))
+
+
+def change(case: Case, request: Request) -> Case:
+    """The case as the request wants it: a new ``Case`` with its change log; raises ``CaseError``."""
+    if request.years:
+        case = keep_years(case, request.years)
+    if request.no_rules and case.settings.rules:
+        dropped = [Change(f"rules.{rule.name}", "in the case", None, "--no-rules") for rule in case.settings.rules]
+        case = case.with_(
+            raw={**case.raw, "rules": []}, settings=case.settings.model_copy(update={"rules": ()}),
+            changes=(*case.changes, *dropped),
+        )  # fmt: skip
+    touched = bool(request.scenarios or request.sets or request.rules or request.demand_scale is not None)
+    if touched:
+        editor = Editor(case)
+        for name in request.scenarios:
+            editor.scenario(name)
+        for key, value in request.sets.items():
+            editor.set_key(key, value, "--set")
+        if request.demand_scale is not None:
+            editor.change_cells("demand", {}, "required_t", "scale", request.demand_scale, "--demand-scale",
+                                "--demand-scale")  # fmt: skip
+        for rule in request.rules:
+            if check_rule(rule, f"--{rule['name']}", editor.problems) is not None:
+                editor.add_rule(rule, f"--{rule['name']}")
+        case = editor.finish()
+    if request.minerals:
+        case = keep_minerals(case, request.minerals)
+    return case
+
+
+def parse_set(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``, ``KEY*=VALUE`` or ``KEY+=VALUE`` as a key (with its * or +) and a value."""
+    match = re.fullmatch(r"(?P<key>[A-Za-z0-9_.-]+?(\[[^\]]*\])?(\.[A-Za-z0-9_]+)?)\s*(?P<op>[*+]?)=(?P<value>.*)", text)
+    if match is None:
+        raise CaseError([Problem("--set", "write KEY=VALUE, KEY*=VALUE or KEY+=VALUE", None, "", text)])
+    return match["key"] + match["op"], match["value"].strip()
+
+
+def _number(value: Any) -> Any:
+    """Text as a number where it is one; 30% is 0.3; true and false are themselves."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        if text.endswith("%"):
+            return float(text[:-1]) / 100
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    except ValueError:
+        return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def _row_name(frame: pd.DataFrame, table: str, index: int) -> str:
+    keys = TABLES[table].unique or ("origin", "destination", "material") if table == "lanes" else TABLES[table].unique
+    keys = keys or ("row",)
+    parts = []
+    for key in keys:
+        value = _plain(frame[key].iloc[index])
+        if value in ("", None):
+            continue
+        parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return ",".join(parts)
+
+
+def _cell_text(cell: Any) -> str:
+    return f"rules.{cell[1]}.{cell[2]}" if cell[0] == "rule" else f"{cell[0]}[{cell[1]}].{cell[2]}"

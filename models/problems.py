@@ -1,0 +1,73 @@
+"""What is wrong with a case, collected and raised all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One defect: where it stands, the value found, and what is allowed there."""
+
+    file: str
+    message: str
+    row: int | None = None
+    column: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.row, self.column) if part not in (None, ""))
+        found = f" {_shown(self.value)}:" if self.value != "" else ""
+        return f"{place}:{found} {self.message}"
+
+    def as_dict(self) -> dict[str, object]:
+        """The keys that ``--json`` gives for a defect."""
+        keys = asdict(self)
+        return {key: keys[key] for key in ("file", "row", "column", "value", "message")}
+
+
+def _shown(value: str) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:76] + "...'"
+
+
+class CaseError(Exception):
+    """The case or the request is wrong; carries every problem found (exit code 2)."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Problems:
+    """A list of defects that is raised in one go."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+        self.warnings: list[str] = []
+
+    def add(self, file: str, message: str, row: int | None = None, column: str = "", value: object = "") -> None:
+        """Record one defect; nothing is raised yet."""
+        self.found.append(Problem(file, message, None if row is None else int(row), column, str(value)))
+
+    def warn(self, message: str) -> None:
+        """Record a warning: odd, but the case can be solved."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def raise_any(self) -> None:
+        """Raise ``CaseError`` with all defects found so far, if there are any."""
+        if self.found:
+            raise CaseError(self.found)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the closest known name, or lists what is known."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"known: {shown}" if known else "there are none"

@@ -1,0 +1,146 @@
+"""The rules in Pyomo: linear rows, HHI tangent cuts, and counts of suppliers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from pyomo.core import Binary, Constraint, Var
+from pyomo.core.base.block import BlockData
+from pyomo.core.expr.numeric_expr import LinearExpression
+
+from models.case import Floats
+from models.layout import Layout
+from models.rule_rows import Linear, RuleRow
+
+LINEAR = ("share", "each_share", "index", "ban", "budget", "emissions")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A tangent of an HHI cone: v . Q <= sqrt(max) * T, for one rule row (by its number)."""
+
+    row: int
+    terms: Linear
+
+
+def rule_terms(row: RuleRow) -> Linear:
+    """top - limit * base of a linear rule row: <= 0 for bound max, >= 0 for min."""
+    return Linear(
+        np.concatenate([row.top.columns, row.base.columns]),
+        np.concatenate([row.top.coefficients, -row.limit * row.base.coefficients]),
+        row.top.constant - row.limit * row.base.constant,
+    )
+
+
+def tangent(row: RuleRow, number: int, x: Floats) -> Cut | None:
+    """The tangent cut of an HHI row at ``x``; None where ``x`` keeps the rule to 1e-7 of its limit.
+
+    sum w s^2 <= H is the cone ||(sqrt(w) Q)|| <= sqrt(H) T; with v = sqrt(w) Q / ||sqrt(w) Q|| every feasible
+    plan keeps sum v sqrt(w) Q <= sqrt(H) T, and x does not. Exact in the limit of cuts (Kelley 1960).
+    """
+    base = row.base.value(x)
+    tonnes = np.array([terms.value(x) for _, terms, _ in row.groups])
+    roots = np.sqrt([weight for _, _, weight in row.groups])
+    norm = float(np.linalg.norm(roots * tonnes))
+    if norm**2 <= row.limit * base**2 * (1 + 1e-7) or norm <= 1e-9 * max(1.0, abs(base)):
+        return None
+    slopes = roots * roots * tonnes / norm
+    columns = np.concatenate([terms.columns for _, terms, _ in row.groups] + [row.base.columns])
+    coefficients = [terms.coefficients * slope for (_, terms, _), slope in zip(row.groups, slopes, strict=True)]
+    root = sqrt(row.limit)
+    return Cut(
+        number,
+        Linear(columns, np.concatenate([*coefficients, -root * row.base.coefficients]), -root * row.base.constant),
+    )
+
+
+def _expression(terms: Linear, columns: Sequence[object]) -> LinearExpression:
+    """The terms over the model's variables; a column named twice is added up."""
+    unique, inverse = np.unique(terms.columns, return_inverse=True)
+    coefficients = np.bincount(inverse, weights=terms.coefficients, minlength=len(unique))
+    return LinearExpression(
+        constant=terms.constant, linear_coefs=coefficients.tolist(), linear_vars=[columns[c] for c in unique.tolist()]
+    )
+
+
+def rule_row(model: BlockData, rows: Sequence[RuleRow], columns: Sequence[object]) -> None:
+    """share, each_share, index, ban, budget, emissions: top <= max * base, top >= min * base."""
+
+    def hold(_: BlockData, r: int) -> object:
+        terms = rule_terms(rows[r])
+        if not len(terms.columns):
+            unmeetable = terms.constant > 0 if rows[r].bound == "max" else terms.constant < 0
+            terms = Linear(terms.columns, terms.coefficients, terms.constant if unmeetable else 0.0)
+            expression = LinearExpression(constant=0.0, linear_coefs=[1.0], linear_vars=[model.unmet])
+        else:
+            expression = _expression(Linear(terms.columns, terms.coefficients), columns)
+        if rows[r].bound == "max":
+            return (None, expression, -terms.constant)
+        return (-terms.constant, expression, None)
+
+    model.rule_row = Constraint([r for r, row in enumerate(rows) if row.kind in LINEAR], rule=hold)
+
+
+def hhi_cut(model: BlockData, cuts: Sequence[Cut], columns: Sequence[object]) -> None:
+    """hhi: tangents of the cone, as many as the solving needed (none to begin with)."""
+
+    def hold(_: BlockData, i: int) -> object:
+        terms = cuts[i].terms
+        return (None, _expression(Linear(terms.columns, terms.coefficients), columns), -terms.constant)
+
+    model.hhi_cut = Constraint(range(len(cuts)), rule=hold)
+
+
+def supplier_counts(model: BlockData, layout: Layout, rows: Sequence[RuleRow], columns: Sequence[object]) -> None:
+    """suppliers: b = 0 or 1 for each that may count; max: t <= M b, sum b <= max; min: t >= least b, sum b >= min.
+
+    M is the smaller of what the supplier's columns can carry and what the chain can use, in tonnes.
+    """
+    counting = [r for r, row in enumerate(rows) if row.kind == "suppliers"]
+    keys = [(r, i) for r in counting for i in range(len(rows[r].counted))]
+    model.counts = Var(keys, domain=Binary)
+    years = layout.case.years
+
+    def least(_: BlockData, r: int, i: int) -> object:
+        expression = _expression(rows[r].counted[i][1], columns)
+        return (0.0, expression - max(rows[r].least_t, 1e-6) * model.counts[r, i], None)
+
+    def most(_: BlockData, r: int, i: int) -> object:
+        terms = rows[r].counted[i][1]
+        at = years.index(rows[r].year)
+        need = sum(layout.need_t[m, at] for m in np.unique(layout.column_material[terms.columns]))
+        can = _carried(layout, terms)
+        return (None, _expression(terms, columns) - float(min(need, can)) * model.counts[r, i], 0.0)
+
+    def enough(_: BlockData, r: int) -> object:
+        counted = [model.counts[r, i] for i in range(len(rows[r].counted))] or [model.unmet]
+        total = LinearExpression(constant=0.0, linear_coefs=[1.0] * len(counted), linear_vars=counted)
+        return (rows[r].limit, total, None) if rows[r].bound == "min" else (None, total, rows[r].limit)
+
+    model.counted_at_least = Constraint([k for k in keys if rows[k[0]].bound == "min"], rule=least)
+    model.counted_at_most = Constraint([k for k in keys if rows[k[0]].bound == "max"], rule=most)
+    model.supplier_count = Constraint(counting, rule=enough)
+
+
+def _carried(layout: Layout, terms: Linear) -> float:
+    """Most that the columns (production or flows of one supplier in one year) can add up to, t."""
+    flows = terms.columns - layout.offsets["flow"]
+    total = 0.0
+    for column, flow in zip(terms.columns.tolist(), flows.tolist(), strict=True):
+        bound = float(layout.upper_t[column])
+        if 0 <= flow < layout.sizes["flow"]:
+            at = (layout.production_supplier == layout.flow_origin[flow]) & (
+                layout.production_year == layout.flow_year[flow]
+            )
+            made = float(layout.production_upper_t[at].sum())
+            lane = layout.flow_lane[flow]
+            if layout.case.lanes.is_byproduct[lane]:
+                names = layout.case.suppliers["supplier"].to_numpy()
+                ratios = dict(layout.case.byproducts[names[layout.flow_origin[flow]]])
+                made *= ratios[layout.case.materials.index[layout.flow_material[flow]]]
+            bound = min(bound, made)
+        total += bound
+    return total

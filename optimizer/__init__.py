@@ -1,0 +1,31 @@
+"""oremix: least-cost sourcing of critical minerals under limits on concentration and security.
+
+``from optimizer import load_case, optimize``; names are loaded when first used, so that the command line
+starts quickly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.case import load_case
+    from models.changes import Request
+    from models.problems import CaseError
+    from optimizer.plan import Plan
+    from optimizer.run import optimize
+    from optimizer.run_folder import read_run
+
+_HOMES = {
+    "load_case": "models.case", "Request": "models.changes", "CaseError": "models.problems",
+    "Plan": "optimizer.plan", "optimize": "optimizer.run", "read_run": "optimizer.run_folder",
+}  # fmt: skip
+__all__ = ["CaseError", "Plan", "Request", "load_case", "optimize", "read_run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,348 @@
+"""The engine: a Pyomo model compiled once to arrays, scaled, solved by HiGHS, proved by duality.
+
+The only file that touches highspy. Facts about both interfaces that it relies on: ``mixed_form`` gives rows
+typed 1 (<=), 0, -1 (>=); HiGHS' clock adds up over solves, options stay set, so both are renewed each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import highspy
+import numpy as np
+from pyomo.core.base.block import BlockData
+from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
+from scipy import sparse
+
+from models.case import Flags, Floats
+from models.lanes import Ints
+
+TOLERANCE = 1e-9
+_STATUS = {
+    highspy.HighsModelStatus.kOptimal: "optimal",
+    highspy.HighsModelStatus.kModelEmpty: "optimal",
+    highspy.HighsModelStatus.kInfeasible: "infeasible",
+    highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible",
+    highspy.HighsModelStatus.kUnbounded: "unbounded",
+    highspy.HighsModelStatus.kTimeLimit: "stopped",
+    highspy.HighsModelStatus.kIterationLimit: "stopped",
+    highspy.HighsModelStatus.kSolutionLimit: "stopped",
+    highspy.HighsModelStatus.kInterrupt: "stopped",
+}
+
+
+class EngineError(RuntimeError):
+    """The solver did something that it must not do (our fault: exit code 1)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how closely to solve; threads 0 = all."""
+
+    seconds: float = 300.0
+    gap: float = 1e-4
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """min c x, row_lower <= A x <= row_upper, lower <= x <= upper; some x whole numbers.
+
+    ``rows`` and ``names`` say which family and entry of the model each row and column is.
+    """
+
+    matrix: sparse.csc_array
+    row_lower: Floats
+    row_upper: Floats
+    cost: Floats
+    lower: Floats
+    upper: Floats
+    integer: Flags
+    rows: tuple[tuple[str, Any], ...]
+    names: tuple[tuple[str, Any], ...]
+
+    def with_rows(self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], name: str) -> Program:
+        """The program with rows ``terms <= upper`` added at the end."""
+        if not terms:
+            return self
+        lengths = [len(columns) for columns, _ in terms]
+        added = sparse.csr_array(
+            (np.concatenate([v for _, v in terms]), np.concatenate([c for c, _ in terms]),
+             np.concatenate([[0], np.cumsum(lengths)])), shape=(len(terms), self.matrix.shape[1]),
+        )  # fmt: skip
+        return Program(
+            sparse.csc_array(sparse.vstack([self.matrix, added])),
+            np.concatenate([self.row_lower, np.full(len(terms), -np.inf)]),
+            np.concatenate([self.row_upper, np.asarray(upper, dtype=float)]),
+            self.cost, self.lower, self.upper, self.integer,
+            self.rows + tuple((name, i) for i in range(len(terms))), self.names,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Proof of an LP optimum from the arrays alone (scaled): largest violations and relative duality gap."""
+
+    primal_residual: float
+    dual_residual: float
+    duality_gap: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether all three are within 1e-6."""
+        return max(self.primal_residual, self.dual_residual, self.duality_gap) <= 1e-6
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a run gave: values, prices (d objective / d right-hand side) and reduced costs, unscaled."""
+
+    status: str
+    x: Floats
+    prices: Floats | None
+    reduced_costs: Floats | None
+    objective: float
+    gap: float
+    iterations: int
+    seconds: float
+    certificate: Certificate | None = None
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether x is a plan."""
+        return len(self.x) > 0
+
+
+def compile_model(model: BlockData) -> Program:
+    """A Pyomo model as arrays, in the model's own units."""
+    form = LinearStandardFormCompiler().write(model, mixed_form=True)
+    rhs = np.asarray(form.rhs, dtype=float)
+    kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
+    lower, upper, integer, names = [], [], [], []
+    for variable in form.columns:
+        low, high = variable.bounds
+        lower.append(-np.inf if low is None else low)
+        upper.append(np.inf if high is None else high)
+        integer.append(variable.is_integer())
+        names.append((variable.parent_component().local_name, variable.index()))
+    return Program(
+        matrix=sparse.csc_array(form.A),
+        row_lower=np.where(kind <= 0, rhs, -np.inf), row_upper=np.where(kind >= 0, rhs, np.inf),
+        cost=np.asarray(form.c.todense(), dtype=float).ravel(),
+        lower=np.array(lower), upper=np.array(upper), integer=np.array(integer, dtype=bool),
+        rows=tuple((r.constraint.parent_component().local_name, r.constraint.index()) for r in form.rows),
+        names=tuple(names),
+    )  # fmt: skip
+
+
+def _power(values: Floats) -> Floats:
+    """The power of ten at or below each value; 1 for 0."""
+    return np.asarray(10.0 ** np.floor(np.log10(np.where(values > 0, values, 1.0))))
+
+
+@dataclass
+class Engine:
+    """One program in HiGHS, kept warm: change costs or add rows, and solve again from the last basis.
+
+    ``column_unit`` is the size of one scaled unit of each column (tonnes of its material's scale); money and
+    rows are scaled from it. ``tie_break`` is a tiny extra cost that makes the optimum unique; it is in the
+    certificate and out of the objective that is reported.
+    """
+
+    program: Program
+    column_unit: Floats
+    tie_break: Floats | None = None
+    log: Path | None = None
+    highs: highspy.Highs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._load()
+
+    def _load(self) -> None:
+        program = self.program
+        scaled = program.matrix.multiply(self.column_unit[None, :]).tocsr()
+        largest = abs(scaled).max(axis=1).toarray().ravel() if scaled.shape[0] else np.zeros(0)
+        self.row_unit = _power(largest)
+        cost = program.cost * self.column_unit
+        present = np.abs(cost[cost != 0])
+        self.money_unit = float(_power(np.array([np.median(present)]))[0]) if len(present) else 1.0
+        self.scaled_cost = cost / self.money_unit
+        if self.tie_break is not None:
+            self.scaled_cost = self.scaled_cost + self.tie_break * self.column_unit / self.money_unit
+        self.scaled_matrix = sparse.csc_array(scaled.multiply(1.0 / self.row_unit[:, None]))
+        self.scaled_rows = program.row_lower / self.row_unit, program.row_upper / self.row_unit
+        self.scaled_bounds = program.lower / self.column_unit, program.upper / self.column_unit
+        lp = highspy.HighsLp()
+        lp.num_row_, lp.num_col_ = program.matrix.shape
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = self.scaled_cost, *self.scaled_bounds
+        lp.row_lower_, lp.row_upper_ = self.scaled_rows
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_ = self.scaled_matrix.indptr
+        lp.a_matrix_.index_ = self.scaled_matrix.indices
+        lp.a_matrix_.value_ = self.scaled_matrix.data
+        if program.integer.any():
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            lp.integrality_ = [kinds[int(whole)] for whole in program.integer]
+        self.highs = highspy.Highs()
+        self._quiet()
+        if self.highs.passModel(lp) == highspy.HighsStatus.kError:
+            raise EngineError("HiGHS refused the model")
+
+    def _quiet(self) -> None:
+        """Nothing on the console; the log goes to a file where one is asked for."""
+        self._option("log_to_console", False)
+        self._option("output_flag", self.log is not None)
+        if self.log is not None:
+            self._option("log_file", str(self.log))
+
+    def _option(self, name: str, value: Any) -> None:
+        if self.highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise EngineError(f"HiGHS refused the option {name} = {value}")
+
+    def solve(self, limits: Limits) -> Solution:
+        """Solve from the last basis; raises ``EngineError`` for a status that should not happen."""
+        highs = self.highs
+        highs.resetOptions()
+        self._quiet()
+        for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
+            self._option(name, TOLERANCE)
+        self._option("mip_rel_gap", limits.gap)
+        self._option("mip_abs_gap", 0.0)
+        self._option("threads", limits.threads)
+        self._option("random_seed", 0)
+        began = highs.getRunTime()
+        self._option("time_limit", began + limits.seconds)
+        highs.run()
+        status = _STATUS.get(highs.getModelStatus())
+        if status is None:
+            raise EngineError(f"HiGHS stopped with {highs.modelStatusToString(highs.getModelStatus())}")
+        info, seconds = highs.getInfo(), highs.getRunTime() - began
+        whole = bool(self.program.integer.any())
+        nothing = Solution(status, np.zeros(0), None, None, float("nan"), float("inf"), 0, seconds)
+        feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
+        if status in ("infeasible", "unbounded") or (status == "stopped" and not (whole and feasible)):
+            return nothing
+        solution = highs.getSolution()
+        scaled = np.array(solution.col_value)
+        x = scaled * self.column_unit
+        objective = float(self.program.cost @ x)
+        if whole:
+            gap = float(info.mip_gap) if status == "stopped" or self.program.integer.any() else 0.0
+            return Solution("feasible" if status == "stopped" else status, x, None, None, objective, gap,
+                            int(info.mip_node_count), seconds)  # fmt: skip
+        dual = np.array(solution.row_dual)
+        certificate = self._certify(scaled, dual)
+        prices = dual * self.money_unit / self.row_unit
+        reduced = (self.program.cost - self.program.matrix.T @ prices) if len(x) else np.zeros(0)
+        return Solution(status, x, prices, reduced, objective, 0.0, int(info.simplex_iteration_count), seconds,
+                        certificate)  # fmt: skip
+
+    def _certify(self, x: Floats, dual: Floats) -> Certificate:
+        lower, upper = self.scaled_bounds
+        row_lower, row_upper = self.scaled_rows
+        activity = self.scaled_matrix @ x
+        over = [row_lower - activity, activity - row_upper, lower - x, x - upper]
+        primal = max((float(part.max(initial=0.0)) for part in over), default=0.0)
+        reduced = self.scaled_cost - self.scaled_matrix.T @ dual
+        residual, value = 0.0, 0.0
+        for price, low, high in ((dual, row_lower, row_upper), (reduced, lower, upper)):
+            for part, bound in ((np.maximum(price, 0.0), low), (np.minimum(price, 0.0), high)):
+                bounded = np.isfinite(bound)
+                value += float(part[bounded] @ bound[bounded])
+                residual = max(residual, float(np.abs(part[~bounded]).max(initial=0.0)))
+        objective = float(self.scaled_cost @ x)
+        return Certificate(primal, residual, abs(objective - value) / max(1.0, abs(objective)))
+
+    def add_rows(self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], name: str) -> None:
+        """Add rows ``terms <= upper`` (unscaled); the basis is kept."""
+        start = self.program.matrix.shape[0]
+        self.program = self.program.with_rows(terms, upper, name)
+        added = sparse.csr_array(self.program.matrix)[start:].multiply(self.column_unit[None, :]).tocsr()
+        units = _power(abs(added).max(axis=1).toarray().ravel())
+        added = sparse.csr_array(added.multiply(1.0 / units[:, None]))
+        self.row_unit = np.concatenate([self.row_unit, units])
+        self.scaled_matrix = sparse.csc_array(sparse.vstack([self.scaled_matrix, added]))
+        limits = np.asarray(upper, dtype=float) / units
+        low, high = self.scaled_rows
+        self.scaled_rows = np.concatenate([low, np.full(len(limits), -np.inf)]), np.concatenate([high, limits])
+        status = self.highs.addRows(
+            len(limits), np.full(len(limits), -np.inf), limits, added.nnz, added.indptr[:-1], added.indices, added.data
+        )
+        if status == highspy.HighsStatus.kError:
+            raise EngineError("HiGHS refused added rows")
+
+    def fixed(self, x: Floats) -> Engine:
+        """The program with its whole-number columns fixed at (rounded) ``x``: an LP, with prices."""
+        program, whole = self.program, self.program.integer
+        rounded = np.round(x)
+        return Engine(
+            Program(program.matrix, program.row_lower, program.row_upper, program.cost,
+                    np.where(whole, rounded, program.lower), np.where(whole, rounded, program.upper),
+                    np.zeros_like(whole), program.rows, program.names),
+            self.column_unit, self.tie_break, self.log,
+        )  # fmt: skip
+
+    def elastic(
+        self, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float], free_weight: Sequence[float] = ()
+    ) -> ElasticEngine:
+        """The program in which the rows and lower bounds named may be missed, each unit at its weight.
+
+        ``free_weight``: further slack columns that stand in no row yet (for rows added later).
+        """
+        return ElasticEngine.of(self, slack_weight, bound_weight, free_weight)
+
+
+@dataclass
+class ElasticEngine:
+    """Smallest total violation of the soft rows and lower bounds, everything else held."""
+
+    engine: Engine
+    free_columns: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, engine: Engine, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float],
+        free_weight: Sequence[float],
+    ) -> ElasticEngine:  # fmt: skip
+        """Adds a column for each side on which a soft row can be missed, and a row for each soft bound."""
+        program = engine.program
+        width = program.matrix.shape[1]
+        entries: list[tuple[int, int, float]] = []
+        cost: list[float] = []
+        unit: list[float] = []
+        for row, weight in slack_weight.items():
+            for sign, limit in ((1.0, program.row_lower[row]), (-1.0, program.row_upper[row])):
+                if np.isfinite(limit):
+                    entries.append((row, width + len(cost), sign))
+                    cost.append(weight)
+                    unit.append(float(engine.row_unit[row]))
+        lower = program.lower.copy()
+        row_lower, row_upper = list(program.row_lower), list(program.row_upper)
+        rows = list(program.rows)
+        for column, weight in bound_weight.items():
+            entries += [(len(rows), column, 1.0), (len(rows), width + len(cost), 1.0)]
+            row_lower.append(lower[column])
+            row_upper.append(np.inf)
+            rows.append(("minimum", program.names[column][1]))
+            lower[column] = 0.0
+            cost.append(weight)
+            unit.append(float(engine.column_unit[column]))
+        free = tuple(range(width + len(cost), width + len(cost) + len(free_weight)))
+        cost += list(free_weight)
+        unit += [1.0] * len(free_weight)
+        at, columns, values = (np.array(part) for part in zip(*entries, strict=True)) if entries else ([], [], [])
+        shape = (len(rows), width + len(cost))
+        base = sparse.csc_array(program.matrix)
+        base.resize(shape)
+        extra = np.zeros(len(cost))
+        whole = Program(
+            sparse.csc_array(base + sparse.csc_array((values, (at, columns)), shape=shape)),
+            np.array(row_lower), np.array(row_upper), np.concatenate([np.zeros(width), cost]),
+            np.concatenate([lower, extra]), np.concatenate([program.upper, extra + np.inf]),
+            np.concatenate([program.integer, extra > 0]), tuple(rows),
+            program.names + tuple(("slack", i) for i in range(len(cost))),
+        )  # fmt: skip
+        return cls(Engine(whole, np.concatenate([engine.column_unit, unit])), free)

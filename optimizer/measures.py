@@ -1,0 +1,170 @@
+"""The tidy tables of a plan, measured once from the values of its quantities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from models.case import Floats
+from models.costs import COSTS, cost_minerals, cost_vectors
+from models.layout import Layout
+from models.rule_rows import RuleRow
+
+SMALLEST_T = 1e-6
+BY = ("channel", "country", "controller", "supplier")
+SHARE_KEYS = ["mineral", "material", "stage", "year"]
+
+
+def supplier_table(layout: Layout, x: Floats) -> pd.DataFrame:
+    """Every supplier in every year: produced_t (0 below 1e-6 t), capacity_t, what it makes and where."""
+    case = layout.case
+    years, count = np.array(case.years), len(case.suppliers)
+    produced = np.zeros((count, len(years)))
+    values = x[layout.columns("production")]
+    produced[layout.production_supplier, layout.production_year] = np.where(values < SMALLEST_T, 0.0, values)
+    capacity = np.where(case.active, case.by_year("capacity_t"), 0.0)
+    keys = ["supplier", "name", "country", "controller", "channel", "mineral", "material", "stage"]
+    table = case.suppliers[keys].loc[np.repeat(np.arange(count), len(years))].reset_index(drop=True)
+    table["year"] = np.tile(years, count)
+    table["produced_t"] = produced.ravel()
+    table["capacity_t"] = capacity.ravel()
+    table["cost_usd_per_t"] = case.by_year("cost_usd_per_t").ravel()
+    return table
+
+
+def flow_table(layout: Layout, x: Floats) -> pd.DataFrame:
+    """Flows of 1e-6 t or more, draws on pools as origin feedstock:MATERIAL, with what each costs in USD."""
+    case, lanes = layout.case, layout.case.lanes
+    names = np.array([*case.suppliers["supplier"], *case.markets], dtype=object)
+    materials = case.materials["material"].to_numpy()
+    vectors = cost_vectors(layout)
+    years = np.array(case.years)
+    flows = x[layout.columns("flow")]
+    kept = np.flatnonzero(flows >= SMALLEST_T)
+    table = pd.DataFrame({
+        "origin": names[layout.flow_origin[kept]], "destination": names[layout.flow_destination[kept]],
+        "material": materials[layout.flow_material[kept]], "year": years[layout.flow_year[kept]], "t": flows[kept],
+        "freight_usd_per_y": (vectors["freight"].usd_per_unit * flows)[kept],
+        "duty_usd_per_y": (vectors["duty"].usd_per_unit * flows)[kept],
+        "byproduct": lanes.is_byproduct[layout.flow_lane[kept]],
+    })  # fmt: skip
+    draws = x[layout.columns("draw")]
+    kept = np.flatnonzero(draws >= SMALLEST_T)
+    pools = materials[layout.draw_material[kept]]
+    drawn = pd.DataFrame({
+        "origin": np.array([f"feedstock:{material}" for material in pools], dtype=object),
+        "destination": names[layout.draw_supplier[kept]], "material": pools, "year": years[layout.draw_year[kept]],
+        "t": draws[kept], "freight_usd_per_y": 0.0, "duty_usd_per_y": 0.0, "byproduct": False,
+    })  # fmt: skip
+    return pd.concat([table, drawn], ignore_index=True) if len(drawn) else table
+
+
+def shortage_table(layout: Layout, x: Floats) -> pd.DataFrame:
+    """Requirement that is not met and paid for, by market, sector, material and year."""
+    values = x[layout.columns("shortage")]
+    kept = np.flatnonzero(values >= SMALLEST_T)
+    table = layout.case.demand.iloc[layout.shortage_demand[kept]][
+        ["market", "sector", "material", "year", "required_t", "shortage_usd_per_t"]
+    ].reset_index(drop=True)
+    table["t"] = values[kept]
+    return table
+
+
+def stage_tonnes(layout: Layout, suppliers: pd.DataFrame, flows: pd.DataFrame) -> pd.DataFrame:
+    """Tonnes of each supplier at each stage (delivered: into the markets), as counted by shares and rules."""
+    case = layout.case
+    attributes = case.suppliers.set_index("supplier")[["channel", "country", "controller"]]
+    moved = flows[flows["destination"].isin(set(case.markets))]
+    delivered = moved.groupby(["material", "year", "origin"], as_index=False)["t"].sum()
+    delivered["mineral"] = delivered["material"].map(case.materials["mineral"])
+    delivered["stage"] = "delivered"
+    main = suppliers[["mineral", "stage", "year", "supplier", "produced_t"]]
+    main = main.rename(columns={"supplier": "origin", "produced_t": "t"})
+    second = flows[flows["byproduct"].astype(bool)]
+    second = pd.DataFrame({
+        "mineral": second["material"].map(case.materials["mineral"]),
+        "stage": second["material"].map(case.materials["stage"]),
+        "year": second["year"], "origin": second["origin"], "t": second["t"],
+    })  # fmt: skip
+    made = pd.concat([main, second], ignore_index=True) if len(second) else main
+    made = made.groupby(["mineral", "stage", "year", "origin"], as_index=False)["t"].sum()
+    made["material"] = ""
+    table = pd.concat([delivered, made], ignore_index=True)
+    table = table[table["t"] >= SMALLEST_T].rename(columns={"origin": "supplier"})
+    return table.join(attributes, on="supplier").reset_index(drop=True)
+
+
+def share_table(tonnes: pd.DataFrame) -> pd.DataFrame:
+    """Share of each channel, country, controller and supplier with tonnes, at each stage."""
+    total = tonnes.groupby(SHARE_KEYS)["t"].transform("sum")
+    parts = []
+    for by in BY:
+        part = tonnes.assign(share=tonnes["t"] / total).groupby([*SHARE_KEYS, by], as_index=False)[["t", "share"]].sum()
+        parts.append(part.rename(columns={by: "member"}).assign(by=by))
+    columns = ["mineral", "material", "stage", "by", "member", "year", "share", "t"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def risk_table(layout: Layout, shares: pd.DataFrame) -> pd.DataFrame:
+    """HHI, largest country (by location, home included) and import reliance at each stage that has tonnes."""
+    countries = shares[shares["by"] == "country"]
+    rows = []
+    for key, group in countries.groupby(SHARE_KEYS, sort=True):
+        largest = group.sort_values(["share", "member"], ascending=[False, True]).iloc[0]
+        home = float(group.loc[group["member"] == layout.case.home, "share"].sum())
+        rows.append({
+            **dict(zip(SHARE_KEYS, key, strict=True)), "hhi_country": float((group["share"] ** 2).sum()),
+            "largest_country": largest["member"], "largest_share": float(largest["share"]),
+            "import_reliance": max(0.0, 1.0 - home),
+        })  # fmt: skip
+    columns = [*SHARE_KEYS, "hhi_country", "largest_country", "largest_share", "import_reliance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:
+    """Undiscounted cost by family, mineral and year, USD a year; adds up to cost_usd_per_y."""
+    minerals = np.array(cost_minerals(layout), dtype=object)
+    years = np.array(layout.case.years)
+    parts = []
+    for name, vector in cost_vectors(layout).items():
+        parts.append(pd.DataFrame({
+            "cost": name, "mineral": minerals[vector.columns], "year": years[layout.column_year[vector.columns]],
+            "usd_per_y": vector.usd_per_unit * x[vector.columns],
+        }))  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)
+    table = table.groupby(["cost", "mineral", "year"], as_index=False)["usd_per_y"].sum()
+    table = table[table["usd_per_y"] != 0]
+    order = {name: place for place, name in enumerate(COSTS)}
+    return table.sort_values(["cost", "mineral", "year"], key=lambda c: c.map(order) if c.name == "cost" else c,
+                             ignore_index=True)  # fmt: skip
+
+
+def rule_table(layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None) -> pd.DataFrame:
+    """Every row of the rules: value against limit, whether it binds, and its price in USD per 1.00 of limit."""
+    weights = dict(zip(layout.case.years, layout.case.weights, strict=True))
+    found = []
+    for number, row in enumerate(rows):
+        value = row.value(x)
+        gap = abs(value - row.limit)
+        price = None if prices is None else prices.get(number, 0.0) / weights[row.year] + 0.0
+        found.append({
+            "rule": row.rule, "kind": row.kind, "bound": row.bound, "stage": row.stage, "mineral": row.mineral,
+            "material": row.material, "member": row.member, "year": row.year, "value": value, "limit": row.limit,
+            "binding": bool(gap <= 1e-6 * max(abs(row.limit), 1e-3)),
+            "price_usd_per_y": None if price is None or not np.isfinite(price) else price,
+            "denominator": row.denominator,
+        })  # fmt: skip
+    columns = ["rule", "kind", "bound", "stage", "mineral", "material", "member", "year", "value", "limit", "binding",
+               "price_usd_per_y", "denominator"]  # fmt: skip
+    return pd.DataFrame(found, columns=columns)
+
+
+def tables_of(layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None) -> dict[str, pd.DataFrame]:
+    """All tables of a plan."""
+    suppliers, flows = supplier_table(layout, x), flow_table(layout, x)
+    shares = share_table(stage_tonnes(layout, suppliers, flows))
+    return {
+        "suppliers": suppliers, "flows": flows, "shares": shares, "risk": risk_table(layout, shares),
+        "rules": rule_table(layout, rows, x, prices), "shortage": shortage_table(layout, x),
+        "costs": cost_table(layout, x),
+    }  # fmt: skip

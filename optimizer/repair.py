@@ -1,0 +1,239 @@
+"""Why no plan can meet the rules, and the smallest change that would make one possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.build import build
+from models.case import Floats
+from models.layout import Layout
+from models.rule_rows import RuleRow
+from optimizer.engine import ElasticEngine, Engine, Limits, Program, Solution, compile_model
+from optimizer.solving import Cutter, column_units, program_columns, spread
+
+HARD = 1e3  # one per cent of demand or of a contract weighs as much as 1000 per cent of a rule's limit
+_ACTIVE = 1e-7
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What cannot hold together, and what would have to give way by how much."""
+
+    conflict: list[dict[str, Any]]
+    repair: list[dict[str, Any]]
+    relaxed: dict[tuple[str, str, str, str, str, int], float] | None
+
+
+def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repair:
+    """Loosen rules alone where that is enough; else demand and contracted minimums too.
+
+    The repair is smallest in the sum over rows of the change of each limit, in its own units (shares), or
+    relative to it (index, emissions, budget). ``relaxed`` maps rule rows to the limits needed, None where
+    rules alone cannot mend it.
+    """
+    program = compile_model(build(layout, rows))
+    attempt = _Elastic(layout, rows, program)
+    solution, elastic = attempt.solve(limits, hard=False)
+    rules_alone = solution.has_plan
+    if not rules_alone:
+        solution, elastic = attempt.solve(limits, hard=True)
+    if not solution.has_plan:
+        return Repair([], [], None)
+    x = spread(solution.x, attempt.columns)
+    repairs, relaxed = attempt.broken_rules(x)
+    if not rules_alone:
+        repairs += attempt.missed(x)
+    return Repair(attempt.conflict(elastic, limits), repairs, relaxed if rules_alone else None)
+
+
+class _Elastic:
+    """The elastic program of a layout and its rules."""
+
+    def __init__(self, layout: Layout, rows: Sequence[RuleRow], program: Program) -> None:
+        self.layout, self.rows, self.program = layout, rows, program
+        self.columns = program_columns(program, layout)
+        self.case = layout.case
+        self.places = {name: place for place, name in enumerate(program.rows)}
+
+    def solve(self, limits: Limits, hard: bool) -> tuple[Solution, tuple[ElasticEngine, Cutter]]:
+        """The point of least violation; ``hard`` softens demand and contracted minimums too."""
+        layout, program = self.layout, self.program
+        weights: dict[int, float] = {}
+        for (family, index), place in self.places.items():
+            if family == "rule_row":
+                weights[place] = 1.0 / self._worth(self.rows[index])
+            elif family == "supplier_count":
+                weights[place] = 1.0
+            elif family == "requirement_met" and hard:
+                weights[place] = HARD / max(abs(program.row_upper[place]), 1e-6)
+        bounds: dict[int, float] = {}
+        if hard:
+            for entry in np.flatnonzero(layout.production_lower_t > 0).tolist():
+                column = int(self.columns[layout.offsets["production"] + entry])
+                if column >= 0:
+                    bounds[column] = HARD / float(layout.production_lower_t[entry])
+        engine = Engine(program, column_units(program, layout, self.columns))
+        curved = {n: 1.0 / self._worth(row) for n, row in enumerate(self.rows) if row.kind == "hhi"}
+        elastic = engine.elastic(weights, bounds, list(curved.values()))
+        cutter = Cutter(layout, self.rows, self.columns)
+        cutter.slack_column = dict(zip(curved, elastic.free_columns, strict=True))
+        solution = cutter.solve(elastic.engine, limits)
+        if solution.has_plan and program.integer.any():
+            fixed = elastic.engine.fixed(solution.x)
+            again = cutter.solve(fixed, limits)
+            if again.has_plan:
+                elastic.engine, solution = fixed, again
+        self.solution, self.cutter = solution, cutter
+        return solution, (elastic, cutter)
+
+    def _worth(self, row: RuleRow) -> float:
+        """Slack in the row's own units that one unit of its limit is worth."""
+        base = row.base.constant
+        if row.kind == "budget":
+            return max(abs(row.limit), 1.0)
+        if base <= 0 or row.kind == "ban":
+            at = self.case.years.index(row.year)
+            codes = np.unique(self.layout.column_material[row.base.columns if len(row.base.columns) else row.top.columns])
+            base = max(float(self.layout.need_t[codes, at].sum()), 1e-6)
+        if row.kind in ("index", "emissions"):
+            return base * max(row.limit, 1e-6)
+        return base
+
+    def broken_rules(self, x: Floats) -> tuple[list[dict[str, Any]], dict[Any, float]]:
+        """Rows that the point breaks, with the limit that would let it through."""
+        repairs, relaxed = [], {}
+        for row in self.rows:
+            value = row.value(x)
+            if np.isnan(value):
+                continue
+            tolerance = 1e-6 * max(abs(row.limit), 1e-3)
+            over = value - row.limit if row.bound == "max" else row.limit - value
+            if over <= tolerance:
+                continue
+            needed = _rounded(value, row)
+            if row.kind not in ("ban", "budget", "emissions", "index", "suppliers", "hhi"):
+                needed = min(max(needed, 0.0), 1.0)
+            repairs.append({
+                "what": "rule", "name": row.rule, "mineral": row.mineral, "year": row.year, "limit": row.limit,
+                "needed": needed, "bound": row.bound, "material": row.material, "member": row.member,
+            })  # fmt: skip
+            relaxed[row.key] = needed
+        return repairs, relaxed
+
+    def missed(self, x: Floats) -> list[dict[str, Any]]:
+        """Demand that the point does not meet and minimums that it does not make."""
+        layout, case = self.layout, self.case
+        found = []
+        received: dict[tuple[str, str, int], float] = {}
+        markets, materials = list(case.markets), list(case.materials["material"])
+        for f, (to, code, at) in enumerate(
+            zip(layout.flow_destination, layout.flow_material, layout.flow_year, strict=True)
+        ):
+            if to >= len(case.suppliers):
+                key = (markets[to - len(case.suppliers)], materials[code], case.years[at])
+                received[key] = received.get(key, 0.0) + float(x[layout.offsets["flow"] + f])
+        for i, row in enumerate(layout.shortage_demand.tolist()):
+            demand = case.demand.iloc[row]
+            key = (demand["market"], demand["material"], int(demand["year"]))
+            received[key] = received.get(key, 0.0) + float(x[layout.offsets["shortage"] + i])
+        for key, required in case.required.items():
+            got = received.get(key, 0.0)
+            if abs(required - got) > 1e-6 * max(1.0, required):
+                market, material, year = key
+                found.append({
+                    "what": "demand", "name": market, "mineral": case.materials.loc[material, "mineral"],
+                    "year": year, "limit": required, "needed": got, "material": material,
+                })  # fmt: skip
+        for p in np.flatnonzero(layout.production_lower_t > 0).tolist():
+            made, least = float(x[p]), float(layout.production_lower_t[p])
+            if least - made > 1e-6 * max(1.0, least):
+                supplier = case.suppliers.iloc[layout.production_supplier[p]]
+                found.append({
+                    "what": "minimum", "name": supplier["supplier"], "mineral": supplier["mineral"],
+                    "year": case.years[layout.production_year[p]], "limit": least, "needed": made,
+                    "material": supplier["material"],
+                })  # fmt: skip
+        return found
+
+    def conflict(self, parts: tuple[ElasticEngine, Cutter], limits: Limits) -> list[dict[str, Any]]:
+        """The rows and bounds that carry a price in the elastic optimum: what cannot hold together."""
+        elastic, cutter = parts
+        solution = self.solution
+        if solution.prices is None or solution.reduced_costs is None:
+            return []
+        engine, found = elastic.engine, {}
+        program = engine.program
+        prices = solution.prices * engine.row_unit / engine.money_unit
+        seen = 0
+        for place, (family, index) in enumerate(program.rows):
+            number = index
+            if family == "hhi_cut":
+                number = cutter.cuts[seen].row
+                seen += 1
+            if abs(prices[place]) > _ACTIVE:
+                for item in self._named(family, number, float(program.row_upper[place])):
+                    found[tuple(item.items())] = item
+        reduced = solution.reduced_costs * engine.column_unit / engine.money_unit
+        for column in np.flatnonzero(np.abs(reduced) > _ACTIVE).tolist():
+            family, index = program.names[column]
+            if family == "production" and reduced[column] < 0:
+                item = self._supplier("capacity", index, float(program.upper[column]))
+            elif family == "production" and program.lower[column] > 0:
+                item = self._supplier("minimum", index, float(program.lower[column]))
+            elif family == "flow" and reduced[column] < 0:
+                item = self._lane(index, float(program.upper[column]))
+            else:
+                continue
+            found[tuple(item.items())] = item
+        order = {"rule": 0, "demand": 1, "minimum": 2, "capacity": 3, "feedstock": 4, "lane": 5}
+        return sorted(found.values(), key=lambda i: (i["mineral"], i["year"], order[i["what"]], i["name"]))
+
+    def _named(self, family: str, index: Any, limit: float) -> list[dict[str, Any]]:
+        case, layout = self.case, self.layout
+        if family in ("rule_row", "hhi_cut", "supplier_count") and isinstance(index, int):
+            row = self.rows[index]
+            return [{"what": "rule", "name": row.rule, "mineral": row.mineral, "year": row.year, "limit": row.limit,
+                     "bound": row.bound, "material": row.material, "member": row.member}]  # fmt: skip
+        if family == "requirement_met":
+            market, material, at = index
+            name = case.materials["material"].iloc[material]
+            return [{"what": "demand", "name": list(case.markets)[market], "mineral": case.materials.loc[name, "mineral"],
+                     "year": case.years[at], "limit": limit, "material": name}]  # fmt: skip
+        if family == "pool_available":
+            name = case.materials["material"].iloc[index[0]]
+            return [{"what": "feedstock", "name": name, "mineral": case.materials.loc[name, "mineral"],
+                     "year": case.years[index[1]], "limit": limit, "material": name}]  # fmt: skip
+        if family == "used_at_most":
+            entry = int(layout.used_production[index])
+            return [self._supplier("capacity", entry, float(layout.production_upper_t[entry]))]
+        if family == "minimum":
+            return [self._supplier("minimum", index, float(layout.production_lower_t[index]))]
+        return []
+
+    def _supplier(self, what: str, entry: int, limit: float) -> dict[str, Any]:
+        supplier = self.case.suppliers.iloc[self.layout.production_supplier[entry]]
+        return {"what": what, "name": supplier["supplier"], "mineral": supplier["mineral"],
+                "year": self.case.years[self.layout.production_year[entry]], "limit": limit,
+                "material": supplier["material"]}  # fmt: skip
+
+    def _lane(self, flow: int, limit: float) -> dict[str, Any]:
+        layout, case = self.layout, self.case
+        names = [*case.suppliers["supplier"], *case.markets]
+        material = case.materials["material"].iloc[layout.flow_material[flow]]
+        return {"what": "lane", "name": f"{names[layout.flow_origin[flow]]} -> {names[layout.flow_destination[flow]]}",
+                "mineral": case.materials.loc[material, "mineral"], "year": case.years[layout.flow_year[flow]],
+                "limit": limit, "material": material}  # fmt: skip
+
+
+def _rounded(value: float, row: RuleRow) -> float:
+    """The limit needed, a hair loose so that the plan at it is inside the solver's tolerance."""
+    if row.kind == "suppliers":
+        return float(round(value))
+    room = (1e-6 if row.kind == "hhi" else 1e-8) * max(abs(value), 1e-3)
+    return value + room if row.bound == "max" else value - room
+
+

@@ -1,0 +1,245 @@
+"""The one path from a request to an audited plan: changes, case, model, engine, plan, audit, run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from models.audit import Answer, audit
+from models.case import Case, Change
+from models.changes import Request, change
+from models.costs import objective, usd_per_unit
+from models.layout import Layout, lay_out
+from models.problems import CaseError, Problem
+from models.rule_rows import RuleRow, RuleRows
+from optimizer.engine import Limits
+from optimizer.measures import tables_of
+from optimizer.plan import Plan
+from optimizer.repair import Repair, find_repair
+from optimizer.solving import TIE_BREAK, Solved, solve
+from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
+
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: the status quo instead of a plan, loosening rules that cannot hold, where to write."""
+
+    status_quo: bool = False
+    relax: bool = False
+    out: Path | None = None
+    write: bool = True
+    name: str = ""
+
+
+def optimize(
+    case: Case, changes: Mapping[str, Any] | Request | None = None, *, status_quo: bool = False, relax: bool = False,
+    out: str | Path | None = None, write: bool = False,
+) -> Plan:  # fmt: skip
+    """The least-cost plan of a case that keeps its rules.
+
+    ``changes``: a ``Request``, or a mapping of keys as in ``--set`` to values (``{"rules.domestic.min": 0.4}``).
+    ``relax`` loosens rules that cannot hold by the smallest repair. ``write`` (or ``out``) writes the run folder.
+    Returns a ``Plan``; ``plan.status`` tells where there is none. Raises ``CaseError`` for wrong input.
+    """
+    request = changes if isinstance(changes, Request) else Request(sets=dict(changes or {}))
+    options = Options(status_quo, relax, Path(out) if out else None, write or out is not None)
+    return execute(case, request, options)
+
+
+def execute(case: Case, request: Request, options: Options, say: Say = _silent) -> Plan:
+    """Run one request; the audit follows every solve, the run folder is written where there is a plan."""
+    from optimizer.run_folder import write_run
+
+    began = time.perf_counter()
+    case = change(case, request)
+    with TemporaryDirectory(prefix="oremix-") as temporary:
+        log = Path(temporary) / "solver.log"
+        plan, final = _plan(case, options, log, say)
+        plan.about["seconds"]["total"] = round(time.perf_counter() - began, 4)
+        if options.write and plan.ok:
+            say("writing the run folder")
+            write_run(plan, final, log, options.out)
+    return plan
+
+
+def _limits(case: Case) -> Limits:
+    settings = case.settings.solve
+    return Limits(settings.seconds, settings.gap, settings.threads)
+
+
+def _plan(case: Case, options: Options, log: Path, say: Say) -> tuple[Plan, Case]:
+    limits, quo = _limits(case), None
+    plan = Plan(case.name, case.settings.title, "infeasible", case.years)
+    plan.about = _about(case)
+    plan.warnings = list(case.warnings)
+    if has_status_quo(case):
+        say("finding the status quo")
+        quo = find_status_quo(case, limits)
+    if options.status_quo:
+        _as_today(plan, case, quo)
+    else:
+        case = _as_planned(plan, case, quo, options, limits, log, say)
+    plan.changes = [item.as_dict() for item in case.changes]
+    return plan, case
+
+
+def _as_today(plan: Plan, case: Case, quo: StatusQuo | None) -> None:
+    """Fill the plan with the status quo itself."""
+    if quo is None or not quo.ok:
+        missing = quo.missing if quo is not None else case.delivered_materials()
+        named = ", ".join(missing)
+        plan.warnings.append(f"there is no status quo: nothing incumbent makes {named}")
+        plan.conflict = [_conflict(case, material) for material in missing]
+        return
+    plan.status, plan.gap = "optimal", 0.0
+    plan.tables = tables_of(quo.layout, [], quo.x, None)
+    _fill(plan, quo.layout, quo.x)
+    plan.status_quo = _summary(quo)
+    plan.about["certificate"] = None if quo.certificate is None else vars(quo.certificate)
+    plan.warnings += _factor_notes(quo)
+    plan.audit = _audited(plan, case, quo, status_quo=True)
+
+
+def _conflict(case: Case, material: str) -> dict[str, Any]:
+    mineral = case.materials["mineral"].get(material, "")
+    return {"what": "demand", "name": material, "mineral": mineral, "year": case.years[0], "material": material}
+
+
+def _as_planned(
+    plan: Plan, case: Case, quo: StatusQuo | None, options: Options, limits: Limits, log: Path, say: Say
+) -> Case:
+    """Fill the plan with the optimum, or with why there is none; gives the case with what was relaxed."""
+    if quo is None or not quo.ok:
+        named = "" if quo is None else ": nothing incumbent makes " + ", ".join(quo.missing)
+        plan.warnings.append(f"no comparison with today: the case has no status quo{named}")
+        if any(rule.kind == "budget" and rule.of == "premium" for rule in case.rules):
+            message = "of = 'premium' compares with the status quo, and the case has none" + named
+            raise CaseError([Problem("case.toml", message, None, "rules")])
+    say("building the model")
+    layout = lay_out(case)
+    rows = _rows(layout, quo)
+    say("solving")
+    solved = solve(layout, rows, limits, log)
+    if solved.status == "infeasible":
+        say("looking for what cannot hold together")
+        repair = find_repair(layout, rows, limits)
+        plan.conflict, plan.repair = repair.conflict, repair.repair
+        if options.relax and repair.relaxed:
+            case = _relaxed(plan, case, repair)
+            layout = lay_out(case)
+            rows = _rows(layout, quo)
+            solved = solve(layout, rows, limits, log)
+    plan.status = solved.status
+    _describe(plan, solved, layout)
+    if len(solved.x) == 0:
+        return case
+    plan.conflict, plan.repair = [], []
+    say("auditing")
+    plan.gap = solved.gap
+    plan.tables = tables_of(layout, rows, solved.x, solved.prices)
+    _fill(plan, layout, solved.x)
+    if quo is not None and quo.ok:
+        plan.status_quo = _summary(quo)
+    plan.audit = _audited(plan, case, quo, status_quo=False)
+    return case
+
+
+def _rows(layout: Layout, quo: StatusQuo | None) -> list[RuleRow]:
+    today = quo.cost_usd_per_y() if quo is not None and quo.ok else {}
+    return RuleRows(layout, today).rows
+
+
+def _relaxed(plan: Plan, case: Case, repair: Repair) -> Case:
+    """The case at the nearest limits that can be had; each is recorded and warned of."""
+    assert repair.relaxed is not None
+    log = list(case.changes)
+    for item in repair.repair:
+        member = f" {item['member']}" if item.get("member") else ""
+        what = item["material"] or item["mineral"] or "everything"
+        key = f"rules.{item['name']}.{item['bound']} [{what}{member} {item['year']}]"
+        log.append(Change(key, item["limit"], item["needed"], "--relax"))
+        plan.warnings.append(f"relaxed {key}: {item['limit']:.6g} -> {item['needed']:.6g}")
+    return case.with_(changes=tuple(log), relaxed={**case.relaxed, **repair.relaxed})
+
+
+def _fill(plan: Plan, layout: Layout, x: Any) -> None:
+    cost = usd_per_unit(layout) * x
+    plan.cost_usd_per_y = {
+        year: float(cost[layout.column_year == at].sum()) for at, year in enumerate(layout.case.years)
+    }
+    plan.objective_usd = float(objective(layout) @ x)
+
+
+def _summary(quo: StatusQuo) -> dict[str, Any]:
+    years = quo.layout.case.years
+    cost = quo.cost_usd_per_y()
+    return {
+        "objective_usd": quo.objective_usd(),
+        "cost_usd_per_y": {year: cost["", "", year] for year in years},
+        "factors": [
+            {"material": material, "year": year, "factor": factor} for (material, year), factor in quo.factors.items()
+        ],
+        "tables": tables_of(quo.layout, [], quo.x, None),
+    }
+
+
+def _factor_notes(quo: StatusQuo) -> list[str]:
+    """Which factors of the status quo are not 1, by material."""
+    notes = []
+    for material in dict.fromkeys(material for material, _ in quo.factors):
+        found = {year: factor for (name, year), factor in quo.factors.items() if name == material}
+        if any(abs(factor - 1) > 1e-6 for factor in found.values()):
+            shown = ", ".join(f"{year}: {factor:.4g}" for year, factor in found.items())
+            notes.append(f"status quo factor of {material} is not 1 ({shown})")
+    return notes
+
+
+def _about(case: Case) -> dict[str, Any]:
+    return {
+        "oremix": version("oremix"), "case": case.name, "as_of": case.settings.as_of, "fingerprint": case.fingerprint,
+        "home": case.home, "years": list(case.years), "weights": [float(w) for w in case.weights],
+        "price_base_year": case.settings.horizon.price_base_year, "minerals": list(dict.fromkeys(case.materials["mineral"])),
+        "tie_break": f"equal-cost flows are told apart by at most {TIE_BREAK:g} of a tonne's typical cost",
+        "seconds": {},
+    }  # fmt: skip
+
+
+def _describe(plan: Plan, solved: Solved, layout: Layout) -> None:
+    program = solved.engine.program
+    plan.about.update(
+        rows=program.matrix.shape[0], columns=program.matrix.shape[1], nonzeros=int(program.matrix.nnz),
+        whole_numbers=solved.whole_numbers, dropped_lanes=layout.dropped_lanes, hhi_cuts=len(solved.cuts),
+        iterations=solved.iterations,
+        certificate=None if solved.certificate is None else vars(solved.certificate),
+        prices="of the linear program" if solved.prices is not None else
+        "none: the plan has whole-number decisions, so a limit has no single price" if len(solved.x) else "none: no plan",
+    )  # fmt: skip
+    plan.about["seconds"] = {name: round(value, 4) for name, value in solved.seconds.items()}
+
+
+def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) -> list[dict[str, Any]]:
+    """What the independent audit finds wrong; empty where everything agrees."""
+    tables = plan.tables
+    shown = tables["rules"].assign(value=lambda t: t["value"].astype(float))
+    today = None
+    if quo is not None and quo.ok:
+        today = {(m, year): usd for (m, material, year), usd in quo.cost_usd_per_y().items() if not material}
+    assert plan.objective_usd is not None
+    answer = Answer(
+        suppliers=tables["suppliers"], flows=tables["flows"], shortage=tables["shortage"], rules=shown,
+        costs=tables["costs"], cost_usd_per_y=plan.cost_usd_per_y, objective_usd=plan.objective_usd,
+        status_quo=status_quo, status_quo_usd_per_y=today,
+    )  # fmt: skip
+    return [finding.as_dict() for finding in audit(case, answer)]
+

@@ -1,0 +1,130 @@
+"""Run folders: a plan and everything needed to read it again, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from models.case import Case
+from models.problems import CaseError, Problem
+from models.tables import TABLES, columns
+from optimizer.plan import JSON_TABLES, Plan, clean
+
+
+def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
+    """Write plan.json, tables/, case/, changes.toml and solver.log; the folder appears whole.
+
+    ``out``: the folder to make (it must not hold anything yet); default ``runs/CASE-DATE-TIME``.
+    """
+    target = out if out is not None else _free_name(Path("runs"), case.name)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CaseError([Problem("--out", "the folder is there already and not empty: name a new one", value=str(target))])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    plan.run = str(target)
+    temporary = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        write_case(case, temporary / "case")
+        tables = temporary / "tables"
+        tables.mkdir()
+        for name, table in plan.tables.items():
+            table.to_csv(tables / f"{name}.csv", index=False, lineterminator="\n")
+        if plan.status_quo is not None:
+            for name, table in plan.status_quo["tables"].items():
+                table.to_csv(tables / f"status_quo_{name}.csv", index=False, lineterminator="\n")
+        changes = {"change": [_toml(item) for item in plan.changes]}
+        (temporary / "changes.toml").write_text(tomli_w.dumps(changes), encoding="utf-8")
+        if log.is_file():
+            shutil.copyfile(log, temporary / "solver.log")
+        else:
+            (temporary / "solver.log").write_text("no solver log: the status quo alone was found\n", encoding="utf-8")
+        (temporary / "plan.json").write_text(json.dumps(plan.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        if target.exists():
+            target.rmdir()
+        os.replace(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return target
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "run"
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    target, count = folder / f"{safe}-{stamp}", 1
+    while target.exists():
+        count += 1
+        target = folder / f"{safe}-{stamp}-{count}"
+    return target
+
+
+def write_case(case: Case, folder: Path) -> None:
+    """The case as a folder that reads back to the same case (blank cells where a default applies)."""
+    (folder / "tables").mkdir(parents=True)
+    (folder / "case.toml").write_text(tomli_w.dumps(_toml(case.raw)), encoding="utf-8")
+    for name in TABLES:
+        table = case.tables[name]
+        if len(table):
+            _as_text(name, table).to_csv(folder / "tables" / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def _as_text(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table's own columns that hold anything, years as whole numbers."""
+    kept = {}
+    for column in columns(name).values():
+        cells = table[column.name]
+        if column.kind == "year":
+            cells = cells.astype("Int64")
+        if column.required or not (cells.isna() | (cells == "")).all():
+            kept[column.name] = cells
+    return pd.DataFrame(kept)
+
+
+def _toml(value: Any) -> Any:
+    """A value as TOML takes it: no nulls."""
+    if isinstance(value, dict):
+        return {key: _toml(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_toml(item) for item in value]
+    return clean(value)
+
+
+def read_run(folder: str | Path) -> Plan:
+    """A plan from its run folder; raises ``CaseError`` where the folder is not one."""
+    folder = Path(folder)
+    path = folder / "plan.json" if folder.is_dir() else folder
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        plan = Plan(
+            case=document["case"], title=document["title"], status=document["status"], years=tuple(document["years"]),
+            objective_usd=document["objective_usd"],
+            cost_usd_per_y={int(year): value for year, value in document["cost_usd_per_y"].items()},
+            gap=document["gap"], changes=document["changes"], warnings=document["warnings"], about=document["about"],
+            audit=document["audit"], run=str(path.parent),
+        )  # fmt: skip
+        plan.tables = {name: _read(path.parent / "tables" / f"{name}.csv") for name in JSON_TABLES}
+        quo = document["status_quo"]
+        if quo is not None:
+            quo["cost_usd_per_y"] = {int(year): value for year, value in quo["cost_usd_per_y"].items()}
+            quo["tables"] = {name: _read(path.parent / "tables" / f"status_quo_{name}.csv") for name in JSON_TABLES}
+            plan.status_quo = quo
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"not a run folder of oremix ({error}): give the folder that `oremix optimize` printed last"
+        raise CaseError([Problem(str(folder), message)]) from error
+    return plan
+
+
+def _read(path: Path) -> pd.DataFrame:
+    text = ("source", "note", "material", "mineral", "member", "sector", "supplier", "origin", "destination", "country",
+            "controller", "name", "largest_country", "rule", "market")  # fmt: skip
+    header = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(path, dtype={name: object for name in text if name in header}, keep_default_na=False,
+                       na_values={name: [""] for name in header if name not in text})  # fmt: skip
