@@ -116,7 +116,7 @@ def base_tables() -> Tables:
         "suppliers": [
             {"supplier": "mine", "country": "AUS", "controller": "CHN", "channel": "allied", "material": "ore",
              "capacity_t": 100, "cost_usd_per_t": 10, "min_t": 5, "fixed_usd_per_y": 50, "certified": "yes",
-             "emissions_kgco2e_per_t": 2, "incumbent_t": 20},
+             "emissions_kgco2e_per_t": 2, "incumbent_t": 25},
             {"supplier": "refinery", "country": "USA", "channel": "domestic", "material": "salt", "input": "ore",
              "recovery": 0.5, "capacity_t": 50, "cost_usd_per_t": 20, "lot_t": 10,
              "emissions_kgco2e_per_t": 3, "incumbent_t": 10},
@@ -607,6 +607,15 @@ def test_each_cell_comes_from_the_most_specific_row(
     assert lanes.cells("importer", "home", "salt", 2028) == (True, 0.0, 0.5, 3.0)
 
 
+def test_rows_of_one_lane_add_up_what_they_give(tmp_path: Path) -> None:
+    tables = base_tables()
+    key = {"origin": "importer", "destination": "home", "material": ""}
+    tables["lanes"] = [key | {"freight_usd_per_t": 0}, key | {"duty_share": 0.5}, key | {"max_t": 3}]
+    lanes = Lanes(Facts(write_case(tmp_path / "case", tables, TOML)))
+    assert lanes.cells("importer", "home", "salt", 2028) == (True, 0.0, 0.5, 3.0)
+    assert not lanes.cells("refinery", "home", "salt", 2028)[0]
+
+
 def test_blocs_of_a_lane_are_those_of_the_year(tmp_path: Path) -> None:
     tables = base_tables()
     tables["lanes"] = [{"origin": "bloc:east", "destination": "*", "duty_share": 0.5}]
@@ -706,6 +715,25 @@ def test_ban_counts_the_stage_in_the_years_of_the_bloc(tmp_path: Path) -> None:
     ]
     (finding,) = audit(case, replace(right_answer(), rules=frame(RULE_COLUMNS, rows)))
     assert (finding.check, finding.claimed, finding.expected) == ("rule_holds", 14.4, 0.0)
+
+
+def test_a_count_at_the_very_edge_is_taken_either_way(tmp_path: Path) -> None:
+    keys = 'kind = "suppliers"\nmaterial = "salt"\nto_year = 2026\nmin = 1\nleast_t = 8\n'  # the recycler has 8 t
+    case = write_case(tmp_path / "case", base_tables(), f'{TOML}[[rules]]\nname = "one"\n{keys}')
+    for count, expected in ((0.0, {"rule_value"}), (1.0, set()), (2.0, set()), (3.0, {"rule_value"})):
+        answer = kind_answer(keys, [("lithium", "salt", "", 2026, count)], False, 1.0)
+        assert checks(case, answer) == expected
+
+
+@pytest.mark.parametrize(
+    "keys", ['kind = "share"\nwhere = {supplier = "mine"}', 'kind = "each_share"\neach = "country"']
+)
+def test_a_share_of_no_requirement_allows_nothing(tmp_path: Path, keys: str) -> None:
+    tables = base_tables()
+    tables["materials"][1]["mineral"] = "rock"  # no market requires anything of it
+    rules = f'[[rules]]\nname = "one"\n{keys}\nof = "requirement"\nstage = "extraction"\nmax = 0.9\n'
+    found = audit(write_case(tmp_path / "case", tables, TOML + rules), right_answer())
+    assert {finding.where.split()[3] for finding in found if finding.check == "rule_holds"} == {"rock"}
 
 
 def test_a_relaxed_limit_replaces_that_of_the_rule(case: Case) -> None:

@@ -34,6 +34,7 @@ class Supplier:
     from_year: str = ""
     to_year: str = ""
     capex_musd: float = 0.0
+    byproduct_of: str = ""
     incumbent: float = 0.0
     asked: str = ""  # incumbent as the facts ask for it: a number or "auto"
     capacity: dict[int, float] = field(default_factory=dict)
@@ -138,6 +139,7 @@ def project(facts: Facts, r: Row) -> Supplier:
     s = Supplier(r["supplier"], r["name"], r["country"], r["controller"] or r["country"], r["channel"], r["material"], r["input"])
     s.asked, s.status, s.to_year = r["incumbent"] or "0", r["status"], r["last_year"]
     s.nameplate, s.capex_musd = tonnes(r), float(r["capex_musd"] or 0)
+    s.byproduct_of = r["byproduct_of"]
     s.sources, s.note = r["source"].split(), "; ".join(x for x in (r["status"], r["note"]) if x)
     if s.input:
         chain = facts.chains[s.material]
@@ -286,6 +288,9 @@ def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
         elif s.incumbent > 0:
             share = imports.get((s.material, s.country), country_total[s.material, s.country] / total[s.material])
             s.cost, s.basis = own_stage * (1 - a["discount.revealed"] * share), "price"
+        elif s.byproduct_of:
+            s.cost, s.basis = own_stage, "price"
+            s.note = "; ".join(x for x in (s.note, f"by-product of {s.byproduct_of}: sold at the market price") if x)
         else:
             s.cost, s.basis = own_stage * (1 + a[f"premium.{s.channel}.{stage}"]) + capital, "premium"
 
@@ -368,7 +373,7 @@ def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
         row[column], row["source"] = value, " ".join(unique([row["source"], source]))
         row["note"] = "; ".join(x for x in (row["note"], note) if x)
 
-    for r in facts.read("freight"):
+    for r in [*facts.read("freight"), *facts.read("freight_more")]:
         if not r["material"] or r["material"] in facts.chains:
             put(r["origin"], r["destination"], r["material"], "freight_usd_per_t", r["freight_usd_per_t"], r["source"])
     for country in sorted({s.country for s in suppliers}):

@@ -1,0 +1,222 @@
+"""The command line: Typer commands without logic; one printer, one place for errors and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optimizer import options as o
+
+app = typer.Typer(
+    name="oremix", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False,
+    help="""Least-cost sourcing of critical minerals under limits on concentration and security.
+
+Start with `oremix optimize`, then `oremix optimize --mineral lithium --max-country 50%`.
+
+Exit codes: 0 done, 1 our fault, 2 wrong input, 3 no plan can meet the rules, 4 stopped early, 5 audit mismatch.""",
+)  # fmt: skip
+
+USAGE = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this typer keeps it
+
+
+@app.command()
+def optimize(
+    case: o.CaseName = "us", minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
+    sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
+    min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
+    max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
+    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stage: o.StageName = "delivered", status_quo: o.StatusQuo = False,
+    relax: o.Relax = False, out: o.Out = None, show_year: o.Compare = None, json: o.Json = False,
+    quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """The least-cost plan that keeps the rules; prints the answer and writes a run folder.
+
+    Examples: `oremix optimize`, `oremix optimize us --scenario crma --relax`,
+    `oremix optimize mycase --set rules.domestic.min=0.4 --json`
+    """
+    from optimizer import commands
+
+    shares = {"min-domestic": min_domestic, "min-allied": min_allied, "min-recycled": min_recycled,
+              "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
+              "max-hhi": max_hhi}  # fmt: skip
+    rules = o.flag_rules(stage, shares, bans or [])
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules)
+    raise typer.Exit(commands.optimize(case, request, status_quo, relax, out, show_year, json, quiet, verbose))
+
+
+@app.command()
+def check(
+    case: o.CaseName = "us", minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
+    sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False, json: o.Json = False,
+    quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """Read every table, list every problem, sizes and coverage; nothing is solved or written.
+
+    Example: `oremix check mycase`
+    """
+    from optimizer import commands
+
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, [])
+    raise typer.Exit(commands.check(case, request, json, quiet))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more run folders.")],
+    show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """Cost, mix, risk and rule differences of runs, side by side.
+
+    Example: `oremix compare runs/a runs/b`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.compare(runs, show_year, json))
+
+
+@app.command()
+def show(
+    run: o.RunName,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Table to show; none: the answer.")] = None,
+    show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """The answer of a run again, or one of its result tables.
+
+    Example: `oremix show runs/us-20261121-120000 rules`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.show(run, table, show_year, json, quiet))
+
+
+@app.command()
+def columns(
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One table; none: all.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, as in models/COLUMNS.md.")] = False,
+    json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """The column dictionary: what each column of each table means, its unit and range.
+
+    Example: `oremix columns suppliers`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.columns(table, markdown, json))
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One preset in full; none: the list.")] = None,
+    json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """The presets: policy rules as scenarios, each with its source, dates and status.
+
+    Example: `oremix presets crma`, then `oremix optimize --scenario crma --relax`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.presets(name, json))
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    source: Annotated[str, typer.Option("--from", help="Bundled case to start from: small or us.")] = "small",
+    json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """A starter case to make your own.
+
+    Example: `oremix new mycase` and `oremix optimize mycase`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.new(folder, source, json))
+
+
+@app.command()
+def doctor(json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False) -> None:
+    """Versions, and a self-test on the case solved by hand.
+
+    Example: `oremix doctor`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.doctor(json))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"oremix {version('oremix')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    shown: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and give its exit code; every error becomes a message or a JSON document."""
+    as_json = "--json" in arguments
+    verbose = "--verbose" in arguments or "-v" in arguments
+    try:
+        code = app(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return _failed(as_json, "stopped", [{"message": "stopped by the user"}], 4)
+    except USAGE as error:
+        message = getattr(error, "format_message", lambda: str(error))()
+        if not as_json:
+            getattr(error, "show", lambda: sys.stderr.write(message + "\n"))()
+        return _failed(as_json, "error", [{"message": message}], 2, say=False)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # the one place where an error ends: with a message, and with the traceback on request
+        if type(error).__name__ == "CaseError":
+            problems: Any = getattr(error, "problems", [])
+            return _failed(as_json, "error", [problem.as_dict() for problem in problems], 2, problems)
+        if verbose:
+            import traceback
+
+            traceback.print_exc()
+        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        message += "" if verbose else " (run again with --verbose for the details, and please report it)"
+        return _failed(as_json, "error", [{"message": message}], 1)
+
+
+def _failed(as_json: bool, status: str, errors: list[dict[str, Any]], code: int, problems: Any = None,
+            say: bool = True) -> int:  # fmt: skip
+    keys = ("file", "row", "column", "value", "message")
+    if as_json:
+        from json import dumps
+
+        listed = [{key: error.get(key, None if key == "row" else "") for key in keys} for error in errors]
+        document = {"status": status, "objective_usd": None, "errors": listed}
+        sys.stdout.write(dumps(document) + "\n")
+    elif say:
+        from optimizer.console import complain
+
+        complain([str(problem) for problem in problems or []] or [str(error["message"]) for error in errors])
+    return code
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

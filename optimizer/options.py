@@ -1,0 +1,125 @@
+"""The command line's options, each declared once, and the request that they add up to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from models.changes import Request
+
+_CASE = "What: the case"
+_RULES = "Rules by flag (all minerals, delivered unless --stage)"
+_CHANGE = "Changes"
+_RUN = "Run"
+
+CaseName = Annotated[str, typer.Argument(metavar="[CASE]", help="A case folder, its case.toml, or us or small.")]
+RunName = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as printed by oremix optimize.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More detail; tracebacks of errors.")]
+Minerals = Annotated[
+    list[str] | None,
+    typer.Option("--mineral", "-m", help="Only this mineral and what it consumes (repeatable).", rich_help_panel=_CASE),
+]
+Years = Annotated[
+    list[int] | None, typer.Option("--year", "-y", help="Only this horizon year (repeatable).", rich_help_panel=_CASE)
+]
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option("--scenario", "-s", help="A scenario of the case or a preset (repeatable).", rich_help_panel=_CHANGE),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="rules.NAME.max=0.5, suppliers[country=CHL].capacity_t*=0.8, KEY+=VALUE, KEY=VALUE.",
+                 rich_help_panel=_CHANGE),
+]  # fmt: skip
+DemandScale = Annotated[
+    float | None, typer.Option("--demand-scale", help="Multiply every requirement.", rich_help_panel=_CHANGE)
+]
+NoRules = Annotated[bool, typer.Option("--no-rules", help="Drop the case's own rules.", rich_help_panel=_CHANGE)]
+MinDomestic = Annotated[str | None, typer.Option(help="Least domestic share, 0.3 or 30%.", rich_help_panel=_RULES)]
+MinAllied = Annotated[str | None, typer.Option(help="Least allied share.", rich_help_panel=_RULES)]
+MinRecycled = Annotated[str | None, typer.Option(help="Least recycled share.", rich_help_panel=_RULES)]
+MaxIncumbent = Annotated[str | None, typer.Option(help="Most from incumbent suppliers.", rich_help_panel=_RULES)]
+MaxCountry = Annotated[str | None, typer.Option(help="Most from any one foreign country.", rich_help_panel=_RULES)]
+MaxSupplier = Annotated[str | None, typer.Option(help="Most from any one supplier.", rich_help_panel=_RULES)]
+MaxHhi = Annotated[str | None, typer.Option(help="Highest HHI by country, 0 to 1.", rich_help_panel=_RULES)]
+Bans = Annotated[
+    list[str] | None, typer.Option("--ban", help="Nothing from this bloc (repeatable).", rich_help_panel=_RULES)
+]
+StageName = Annotated[
+    str, typer.Option("--stage", help="Where the rules by flag apply: delivered, extraction, ...", rich_help_panel=_RULES)
+]
+StatusQuo = Annotated[
+    bool, typer.Option("--status-quo", help="Go on buying as today instead of planning.", rich_help_panel=_RUN)
+]
+Relax = Annotated[
+    bool, typer.Option("--relax", help="Loosen rules that cannot hold, as little as possible.", rich_help_panel=_RUN)
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The run folder to write (default runs/...).", rich_help_panel=_RUN)
+]
+Compare = Annotated[int | None, typer.Option("--show-year", help="Year that the tables show.", rich_help_panel=_RUN)]
+
+
+def share(flag: str, text: str) -> float:
+    """``0.3`` or ``30%`` as a fraction; raises ``CaseError`` for anything else."""
+    from models.problems import CaseError, Problem
+
+    try:
+        value = float(text[:-1]) / 100 if text.strip().endswith("%") else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise CaseError([Problem(flag, "must be a share from 0 to 1, as 0.3 or 30%", None, "", text)])
+    return value
+
+
+def flag_rules(stage: str, shares: dict[str, str | None], bans: list[str]) -> list[dict[str, Any]]:
+    """The rules that flags ask for, each named like its flag."""
+    from models.problems import CaseError
+
+    rules: list[dict[str, Any]] = []
+    problems = []
+    for flag, text in shares.items():
+        if text is None:
+            continue
+        try:
+            value = share(f"--{flag}", text)
+        except CaseError as error:
+            problems += error.problems
+            continue
+        side, _, what = flag.partition("-")
+        rule: dict[str, Any] = {"name": flag, "stage": stage}
+        if what in ("country", "supplier"):
+            rule |= {"kind": "each_share", "each": what, "max": value}
+        elif what == "hhi":
+            rule |= {"kind": "hhi", "max": value}
+        else:
+            channel = {"recycled": "recycling"}.get(what, what)
+            rule |= {"kind": "share", "where": {"channel": channel}, side: value}
+        rules.append(rule)
+    if problems:
+        raise CaseError(problems)
+    if bans:
+        rules.append({"name": "ban", "stage": stage, "kind": "ban", "where": {"bloc": list(bans)}})
+    return rules
+
+
+def request_of(
+    minerals: list[str] | None, years: list[int] | None, scenarios: list[str] | None, sets: list[str] | None,
+    demand_scale: float | None, no_rules: bool, rules: list[dict[str, Any]],
+) -> Request:  # fmt: skip
+    """The request of the common flags."""
+    from models.changes import Request, parse_set
+    from models.problems import CaseError, Problem
+
+    if demand_scale is not None and not 0 <= demand_scale < 1e6:
+        raise CaseError([Problem("--demand-scale", "must be a factor, 0 or more", value=str(demand_scale))])
+    return Request(
+        scenarios=scenarios or (), sets=dict(parse_set(text) for text in sets or ()), rules=rules,
+        minerals=minerals or (), years=years or (), demand_scale=demand_scale, no_rules=no_rules,
+    )  # fmt: skip

@@ -1,0 +1,329 @@
+"""What a planner sees: the answer of a plan, comparisons and infeasibility, as rich renderables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from optimizer.console import money, percent, plain, table, tonnes
+from optimizer.plan import Plan
+
+CHANNELS = (("domestic", "d", "green"), ("allied", "a", "cyan"), ("recycling", "r", "yellow"), ("incumbent", "i", "red"))
+_CELLS = 10
+
+
+def mix_bar(shares: dict[str, float], cells: int = _CELLS) -> Text:
+    """Channel shares as letters of a fixed number of cells: ddaaaarrii; the largest remainders round up."""
+    exact = [(shares.get(name, 0.0) * cells, letter, colour) for name, letter, colour in CHANNELS]
+    counts = [int(value) for value, _, _ in exact]
+    for place in sorted(range(len(exact)), key=lambda i: counts[i] - exact[i][0])[: max(0, cells - sum(counts))]:
+        if sum(shares.values()) > 0 and exact[place][0] > counts[place]:
+            counts[place] += 1
+    bar = Text()
+    for count, (_, letter, colour) in zip(counts, exact, strict=True):
+        bar.append(letter * count, style=colour)
+    return bar + Text("." * (cells - len(bar)))
+
+
+def shown_year(plan: Plan, wanted: int | None) -> int:
+    """The year that tables show: the one asked for, else the last of the horizon."""
+    if wanted is None:
+        return plan.years[-1]
+    if wanted not in plan.years:
+        from models.problems import CaseError, Problem
+
+        known = ", ".join(str(year) for year in plan.years)
+        raise CaseError([Problem("--show-year", f"not a year of the run: {known}", None, "", str(wanted))])
+    return wanted
+
+
+def answer(console: Console, plan: Plan, year: int | None) -> None:
+    """The answer first: cost against today, then each mineral, what binds, what is short."""
+    at = shown_year(plan, year)
+    _headline(console, plan)
+    _costs(console, plan)
+    _minerals(console, plan, at)
+    _binding(console, plan)
+    _short(console, plan)
+    _proof(console, plan)
+
+
+def _headline(console: Console, plan: Plan) -> None:
+    as_of = plan.about.get("as_of")
+    title = plain(plan.title or plan.case) + (f", as of {plain(as_of)}" if as_of else "")
+    console.print(Text(title, style="bold"))
+    word = {"optimal": "Least-cost plan", "feasible": "Best plan found so far"}.get(plan.status, plan.status)
+    if plan.about.get("status_quo"):
+        word = "Going on as today"
+    assert plan.objective_usd is not None
+    text = f"{word}: {money(plan.objective_usd)} USD in all (present value {plan.years[0]})"
+    if plan.status_quo is not None and not plan.about.get("status_quo"):
+        today = plan.status_quo["objective_usd"]
+        difference = plan.objective_usd - today
+        direction = "less" if difference < 0 else "more"
+        share = f" ({100 * abs(difference) / abs(today):.1f}%)" if today else ""
+        text += f", {money(abs(difference))} {direction}{share} than going on as today"
+    console.print(Text(text + "."))
+
+
+def _costs(console: Console, plan: Plan) -> None:
+    rows = [["plan", *(money(plan.cost_usd_per_y[year]) for year in plan.years)]]
+    if plan.status_quo is not None and not plan.about.get("status_quo"):
+        today = plan.status_quo["cost_usd_per_y"]
+        rows.append(["today", *(money(today[year]) for year in plan.years)])
+        rows.append(["difference", *(f"{money(plan.cost_usd_per_y[y] - today[y])}" for y in plan.years)])
+    console.print()
+    console.print(table(["USD a year", *((str(year), "right") for year in plan.years)], rows))
+
+
+def _delivered(tables: dict[str, pd.DataFrame], name: str, year: int) -> pd.DataFrame:
+    frame = tables[name]
+    return frame[(frame["stage"] == "delivered") & (frame["year"] == year)]
+
+
+def _mix(tables: dict[str, pd.DataFrame], year: int) -> dict[str, dict[str, float]]:
+    frame = _delivered(tables, "shares", year)
+    frame = frame[frame["by"] == "channel"]
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for material, member, share in zip(frame["material"], frame["member"], frame["share"], strict=True):
+        found[material][member] = share
+    return found
+
+
+def _minerals(console: Console, plan: Plan, year: int) -> None:
+    risk = _delivered(plan.tables, "risk", year).set_index("material")
+    mix = _mix(plan.tables, year)
+    quo = None if plan.about.get("status_quo") or plan.status_quo is None else plan.status_quo["tables"]
+    old_mix = {} if quo is None else _mix(quo, year)
+    old_risk = pd.DataFrame() if quo is None else _delivered(quo, "risk", year).set_index("material")
+    binding = plan.tables["rules"]
+    binding = binding[binding["binding"].astype(bool) & (binding["year"] == year)]
+    by_material: dict[str, list[str]] = defaultdict(list)
+    for rule, mineral, material in zip(binding["rule"], binding["mineral"], binding["material"], strict=True):
+        key = material or mineral
+        if rule not in by_material[key]:
+            by_material[key].append(rule)
+    rows = []
+    minerals = dict(zip(plan.tables["suppliers"]["material"], plan.tables["suppliers"]["mineral"], strict=True))
+    single = pd.Series([minerals.get(m, "") for m in risk.index]).value_counts()
+    for material in risk.index:
+        now, old = risk.loc[material], old_risk.loc[material] if material in old_risk.index else None
+        mineral = now["mineral"]
+        bound = by_material.get(material, []) + [r for r in by_material.get(mineral, []) if mineral != material]
+        rows.append([
+            mineral if single.get(mineral, 0) == 1 else material,
+            _pair(mix_bar(old_mix[material]) if material in old_mix else None, mix_bar(mix.get(material, {}))),
+            _largest(old, now),
+            _pair(None if old is None else Text(_hhi(old["hhi_country"])), Text(_hhi(now["hhi_country"]))),
+            _pair(None if old is None else Text(f"{100 * old['import_reliance']:.0f}"),
+                  Text(percent(now["import_reliance"]))),
+            ", ".join(dict.fromkeys(bound)) or "-",
+        ])  # fmt: skip
+    arrow = "" if quo is None else "today -> "
+    console.print()
+    console.print(
+        table([f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported", "binding rules"], rows)
+    )
+    legend = Text("mix: each letter a tenth; ")
+    for name, letter, colour in CHANNELS:
+        legend.append(f"{letter} {name}  ", style=colour)
+    console.print(legend)
+    if len(plan.years) > 1:
+        others = ", ".join(str(y) for y in plan.years if y != year)
+        console.print(Text(f"other years: --show-year ({others}), or oremix show RUN shares"))
+
+
+def _pair(old: Text | None, now: Text) -> Text:
+    return now if old is None else old + Text(">") + now
+
+
+def _hhi(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
+
+
+def _largest(old: Any, now: Any) -> Text:
+    new = f"{now['largest_country']} {percent(now['largest_share'])}"
+    if old is None:
+        return Text(new)
+    if old["largest_country"] == now["largest_country"]:
+        return Text(f"{now['largest_country']} {100 * old['largest_share']:.0f}>{percent(now['largest_share'])}")
+    return Text(f"{old['largest_country']} {100 * old['largest_share']:.0f}>{new}")
+
+
+def _binding(console: Console, plan: Plan, most: int = 8) -> None:
+    rules = plan.tables["rules"]
+    if rules.empty:
+        return
+    bound = rules[rules["binding"].astype(bool)]
+    console.print()
+    held = f"{rules['rule'].nunique()} rules, {len(rules)} rows, all kept; {len(bound)} rows bind"
+    console.print(Text(held + "."))
+    priced = bound[bound["price_usd_per_y"].notna() & (bound["price_usd_per_y"].abs() > 0.5)]
+    if priced.empty:
+        return
+    priced = priced.assign(size=priced["price_usd_per_y"].abs()).sort_values("size", ascending=False)
+    rows = []
+    for row in priced.head(most).to_dict("records"):
+        unit = row["kind"] in ("share", "each_share", "hhi")
+        price = abs(row["price_usd_per_y"]) / (100 if unit else 1)
+        what = f"{row['material'] or row['mineral'] or 'everything'} {row['member']}".strip()
+        per = "0.01 HHI" if row["kind"] == "hhi" else "point" if unit else "unit"
+        saves = "looser" if (row["price_usd_per_y"] < 0) == (row["bound"] == "max") else "tighter"
+        rows.append([row["rule"], what, row["year"], f"{row['bound']} {_limit(row)}", money(price), f"{per} {saves}"])
+    console.print(table(["what limits it", "where", "year", "limit", ("USD a year", "right"), "saved per"], rows))
+    if len(priced) > most:
+        console.print(Text(f"... and {len(priced) - most} more: oremix show RUN rules"))
+
+
+def _limit(row: dict[str, Any]) -> str:
+    if row["kind"] in ("share", "each_share"):
+        return f"{100 * row['limit']:.4g}%"
+    return f"{row['limit']:.4g}"
+
+
+def _short(console: Console, plan: Plan) -> None:
+    short = plan.tables["shortage"]
+    if short.empty:
+        if not plan.about.get("status_quo"):
+            console.print(Text("Nothing is short."))
+        return
+    console.print()
+    rows = []
+    keys = ["market", "material", "year"]
+    grouped = short.groupby(keys, as_index=False).agg({"t": "sum", "required_t": "sum"})
+    for row in grouped.to_dict("records"):
+        rows.append([row["market"], row["material"], row["year"], tonnes(row["t"]), tonnes(row["required_t"]),
+                     percent(row["t"] / row["required_t"])])  # fmt: skip
+    console.print(table(["short at", "material", "year", ("t missing", "right"), ("of t", "right"),
+                         ("share", "right")], rows))  # fmt: skip
+
+
+def _proof(console: Console, plan: Plan) -> None:
+    seconds = plan.about.get("seconds", {}).get("total")
+    certificate = plan.about.get("certificate")
+    parts = []
+    if certificate is not None:
+        parts.append(f"optimum proved by duality to {max(certificate.values()):.0e}")
+    if plan.gap:
+        parts.append(f"within {100 * plan.gap:.2g}% of the best possible")
+    parts.append("audit: no mismatch" if not plan.audit else f"AUDIT: {len(plan.audit)} mismatches")
+    if seconds is not None:
+        parts.append(f"{seconds:.1f} s")
+    console.print()
+    if plan.changes:
+        console.print(Text(f"{len(plan.changes)} changes of the case applied: oremix show RUN changes"))
+    console.print(Text("; ".join(parts) + ".", style="dim" if not plan.audit else "bold red"))
+    for finding in plan.audit[:5]:
+        console.print(Text(f"  {plain(finding['check'])}: {plain(finding['where'])}: {plain(finding['message'])}"))
+
+
+def infeasible(console: Console, plan: Plan) -> None:
+    """Why there is no plan: what cannot hold together, and the nearest limits that can."""
+    if plan.about.get("status_quo"):
+        console.print(Text("There is no status quo: nothing that is bought today makes what is required.", style="bold"))
+        for item in plan.conflict:
+            console.print(Text(f"  {plain(item['name'])}: no supplier has incumbent_t that could grow to it"))
+        return
+    console.print(Text("No plan can meet the rules and the demand together.", style="bold red"))
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for item in plan.repair:
+        key = (item["what"], item["name"], item.get("bound", ""), item.get("material") or item["mineral"])
+        groups[key].append(item)
+    rows = []
+    for (what, name, bound, where), items in groups.items():
+        shares = what == "rule" and max(abs(float(i["limit"])) for i in items) <= 1
+        worst = {i["year"]: i for i in items}
+        cells = [_needed(worst.get(year), shares) for year in plan.years]
+        members = sorted({i["member"] for i in items if i.get("member")})
+        label = f"{name} {bound}" if what == "rule" else f"{what} {name}"
+        rows.append([label.strip(), " ".join([where or "everything", *members[:2]]), _one_limit(items, shares), *cells])
+    if rows:
+        console.print()
+        heads = [(str(year), "right") for year in plan.years]
+        console.print(table(["what has to give", "where", ("limit", "right"), *heads], rows,
+                            title="Nearest limits that can be had"))  # fmt: skip
+    _conflicts(console, plan)
+    if all(item["what"] == "rule" for item in plan.repair) and plan.repair:
+        console.print()
+        console.print(Text("--relax gives the plan at these limits."))
+
+
+def _needed(item: dict[str, Any] | None, share: bool) -> str:
+    if item is None:
+        return "ok"
+    return f"{100 * item['needed']:.1f}%" if share else tonnes(float(item["needed"]))
+
+
+def _one_limit(items: Sequence[dict[str, Any]], share: bool) -> str:
+    limits = sorted({float(item["limit"]) for item in items})
+    shown = [f"{100 * limit:.4g}%" if share else tonnes(limit) for limit in (limits[0], limits[-1])]
+    return shown[0] if len(limits) == 1 else " to ".join(shown)
+
+
+def _conflicts(console: Console, plan: Plan, most: int = 12) -> None:
+    grouped: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for item in plan.conflict:
+        grouped[item["mineral"]][item["what"]].add(str(item["name"]))
+    if not grouped:
+        return
+    console.print()
+    console.print(Text("What cannot hold together", style="bold"))
+    words = {"rule": "rule", "demand": "demand at", "minimum": "minimum of", "capacity": "capacity of",
+             "feedstock": "feedstock", "lane": "lane"}  # fmt: skip
+    for mineral, parts in list(grouped.items())[:most]:
+        said = []
+        for what, names in parts.items():
+            listed = sorted(names)
+            said.append(f"{words[what]} {', '.join(listed[:4])}" + (f" and {len(listed) - 4} more" if len(listed) > 4 else ""))
+        console.print(Text(f"  {plain(mineral or 'all')}: {plain('; '.join(said))}"))
+    if len(grouped) > most:
+        console.print(Text(f"  ... and {len(grouped) - most} more minerals (--json has them all)"))
+
+
+def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], year: int | None) -> None:
+    """Runs side by side: cost, then mix and risk of each material, then the rules that differ."""
+    shared = [y for y in plans[0].years if all(y in plan.years for plan in plans)]
+    at = year if year in shared else (shared[-1] if shared else None)
+    rows = [["objective", *(money(float(plan.objective_usd or 0.0)) for plan in plans)]]
+    rows += [[str(y), *(money(plan.cost_usd_per_y[y]) if y in plan.cost_usd_per_y else "-" for plan in plans)]
+             for y in dict.fromkeys(y for plan in plans for y in plan.years)]  # fmt: skip
+    first = float(plans[0].objective_usd or 0.0)
+    rows.append(["vs first", *(_change(float(plan.objective_usd or 0.0), first) for plan in plans)])
+    heads = [(plain(name), "right") for name in names]
+    console.print(table(["USD", *heads], rows))
+    if at is None:
+        console.print(Text("the runs have no year in common, so mixes are not compared"))
+        return
+    risks = [_delivered(plan.tables, "risk", at).set_index("material") for plan in plans]
+    mixes = [_mix(plan.tables, at) for plan in plans]
+    materials = list(dict.fromkeys(material for risk in risks for material in risk.index))
+    rows = []
+    for material in materials:
+        cells = []
+        for risk, mix in zip(risks, mixes, strict=True):
+            if material in risk.index:
+                now = risk.loc[material]
+                cells.append(mix_bar(mix.get(material, {})) + Text(
+                    f" {now['largest_country']} {percent(now['largest_share'])} {_hhi(now['hhi_country'])}"))
+            else:
+                cells.append(Text("-"))
+        rows.append([material, *cells])
+    console.print()
+    console.print(table([f"delivered {at}", *(plain(name) for name in names)], rows))
+    console.print(Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI"))
+    listed = [sorted(set(plan.tables["rules"]["rule"])) for plan in plans]
+    if any(rules != listed[0] for rules in listed):
+        every = list(dict.fromkeys(rule for rules in listed for rule in rules))
+        differing = [rule for rule in every if not all(rule in rules for rules in listed)]
+        rows = [[rule, *("yes" if rule in rules else "-" for rules in listed)] for rule in differing]
+        console.print()
+        console.print(table(["rules only in some", *(plain(name) for name in names)], rows))
+
+
+def _change(value: float, first: float) -> str:
+    return f"{100 * (value - first) / abs(first):+.2f}%" if first else "-"
