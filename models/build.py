@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyomo.common.gc_manager import PauseGC
 from pyomo.core import ConcreteModel, Objective
 from pyomo.core.expr.numeric_expr import LinearExpression
 
@@ -19,6 +20,11 @@ def build(layout: Layout, rows: Sequence[RuleRow] = (), cuts: Sequence[rules.Cut
     ``rows`` are the rules' rows; ``cuts`` the HHI tangents found so far (an HHI row holds only through them).
     In the status quo, production is tied to ``incumbent_t`` and neither pools, lots nor rules hold.
     """
+    with PauseGC():
+        return _build(layout, rows, cuts)
+
+
+def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -> ConcreteModel:
     model = ConcreteModel(name=layout.case.name)
     network.quantities(model, layout)
     capacity.use(model, layout)

@@ -201,26 +201,30 @@ def _suppliers(case: Case, problems: Problems) -> None:
             row["row"], "min_t", f"{minimum[place, at]:g}",
         )  # fmt: skip
     unreachable = (table["lot_t"] > 0) & (table["lot_t"].to_numpy() > capacity.max(axis=1))
-    for name in table.loc[unreachable, "supplier"]:
-        problems.warn(f"supplier {name}: lot_t is above its capacity, so it can never be used")
+    _warn_all(problems, table.loc[unreachable, "supplier"], "lot_t is above capacity, so it can never be used")
     away = (table["channel"] == "domestic") & (table["country"] != case.home)
     for name, country in zip(table.loc[away, "supplier"], table.loc[away, "country"], strict=True):
         problems.warn(f"supplier {name}: channel domestic, but it stands in {country}, not in {case.home}")
     feedstock = set(case.materials.index[case.materials["stage"] == "feedstock"])
     unfed = (table["channel"] == "recycling") & ~table["input"].isin(feedstock)
-    for name in table.loc[unfed, "supplier"]:
-        problems.warn(f"supplier {name}: channel recycling, but its input is no feedstock")
-    for name, recovery in zip(table["supplier"], table["recovery"], strict=True):
-        if recovery > 1:
-            problems.warn(f"supplier {name}: recovery {recovery:g} is above 1 (more tonnes out than in)")
+    _warn_all(problems, table.loc[unfed, "supplier"], "channel recycling, but its input is no feedstock")
+    above = table.loc[table["recovery"] > 1, "supplier"]
+    _warn_all(problems, above, "recovery is above 1 (more tonnes out than in)")
     input_mineral, input_stage = (table["input"].map(case.materials[key]) for key in ("mineral", "stage"))
     twice = (input_mineral == table["mineral"]) & (input_stage == table["stage"])
-    for name in table.loc[twice, "supplier"]:
-        problems.warn(f"supplier {name}: input and output share mineral and stage, so its tonnes count twice there")
+    _warn_all(problems, table.loc[twice, "supplier"],
+              "input and output share mineral and stage, so its tonnes count twice there")  # fmt: skip
     lanes = case.tables["lanes"]
-    for row, duty in zip(lanes["row"], lanes["duty_share"], strict=True):
-        if duty > 1:
-            problems.warn(f"{_file('lanes')}:{row}: duty_share {duty:g} is above 1 (0.25 is 25%)")
+    for row in lanes.loc[lanes["duty_share"] > 1, "row"]:
+        problems.warn(f"{_file('lanes')}:{row}: duty_share is above 1 (0.25 is 25%)")
+
+
+def _warn_all(problems: Problems, suppliers: pd.Series, message: str) -> None:
+    """One warning for all suppliers that share it."""
+    names = list(suppliers)
+    if names:
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        problems.warn(f"supplier{'s' if len(names) > 1 else ''} {shown}: {message}")
 
 
 def rows_of(frame: pd.DataFrame, **where: Any) -> pd.DataFrame:

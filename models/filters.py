@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,9 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     tables["feedstock"] = _rows(tables["feedstock"], tables["feedstock"]["material"].isin(materials))
     markets = {"home", *tables["demand"]["market"]}
     lost_markets = set(demand["market"]) - markets
+    raw = copy.deepcopy(case.raw)
+    placed = raw["market"].get("countries", {})
+    raw["market"]["countries"] = {name: country for name, country in placed.items() if name not in lost_markets}
     lanes = tables["lanes"]
     named = lanes["material"].isin(materials) | (lanes["material"] == "")
     ends = ~lanes["origin"].isin(gone) & ~lanes["destination"].isin(gone | lost_markets)
@@ -76,7 +80,7 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     log = Change("minerals", known, [name for name in known if name in set(of_mineral[list(materials)])], "--mineral")
     if tables["demand"].empty:
         raise CaseError([Problem("--mineral", "no market requires any of them", None, "", ", ".join(minerals))])
-    part = case.with_(tables=tables, changes=(*case.changes, log))
+    part = case.with_(raw=raw, tables=tables, changes=(*case.changes, log))
     return _fitted(part, "--mineral")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
 
 import numpy as np
 
@@ -163,19 +164,22 @@ class Layout:
         for made, used, recovery in zip(table["material"], table["input"], table["recovery"], strict=True):
             if used:
                 lowest[made, used] = min(lowest.get((made, used), np.inf), recovery)
-        by_output: dict[str, list[tuple[str, float]]] = {}
+        by_output: dict[int, list[tuple[int, float]]] = {}
         for (made, used), recovery in lowest.items():
-            by_output.setdefault(made, []).append((used, recovery))
-        for made in self._downstream_first(by_output):
-            for used, recovery in by_output.get(made, ()):
-                need[self.material_code[used]] += need[self.material_code[made]] / recovery
+            by_output.setdefault(self.material_code[made], []).append((self.material_code[used], recovery))
+        for output in self.downstream_first:
+            for needed, recovery in by_output.get(output, ()):
+                need[needed] += need[output] / recovery
         return need
 
-    def _downstream_first(self, by_output: dict[str, list[tuple[str, float]]]) -> list[str]:
-        """Materials so that each comes before what it is made from."""
-        from graphlib import TopologicalSorter
-
-        graph = {made: {used for used, _ in pairs} for made, pairs in by_output.items()}
+    @cached_property
+    def downstream_first(self) -> list[int]:
+        """Material codes so that each comes before what it is made from."""
+        table = self.case.suppliers
+        graph: dict[int, set[int]] = {code: set() for code in self.material_code.values()}
+        for made, used in zip(table["material"], table["input"], strict=True):
+            if used:
+                graph[self.material_code[made]].add(self.material_code[used])
         return list(TopologicalSorter(graph).static_order())[::-1]
 
 
@@ -198,11 +202,17 @@ def lay_out(case: Case, status_quo: bool = False) -> Layout:
     # A contract that nothing can take is kept, and reported as a conflict; so is an incumbent in the status quo,
     # whose factor is that of its material.
     forced = (capacity if status_quo else minimum) > 0
+    by_name = _name_rank(case)
     supplier, year = np.nonzero(alive | forced)
+    order = np.lexsort((year, by_name[supplier]))
+    supplier, year = supplier[order], year[order]
     asks = case.suppliers["fixed_usd_per_y"].to_numpy() > 0
     if not status_quo:
         asks = asks | (case.suppliers["lot_t"].to_numpy() > 0)
     flow_lane, flow_year = np.nonzero(carries)
+    ends = by_name[lanes.origin[flow_lane]], by_name[lanes.destination[flow_lane]]
+    order = np.lexsort((flow_year, ends[1], ends[0], lanes.material[flow_lane]))
+    flow_lane, flow_year = flow_lane[order], flow_year[order]
     demand = case.demand
     year_at = {y: at for at, y in enumerate(case.years)}
     priced = np.zeros(0, dtype=np.int64)
@@ -210,6 +220,8 @@ def lay_out(case: Case, status_quo: bool = False) -> Layout:
         priced = np.flatnonzero(demand["shortage_usd_per_t"].notna() & (demand["required_t"] > 0))
     fed = np.array([name in case.pools for name in case.suppliers["input"]], dtype=bool)
     draw_supplier, draw_year = np.nonzero(alive & fed[:, None])
+    order = np.lexsort((draw_year, by_name[draw_supplier]))
+    draw_supplier, draw_year = draw_supplier[order], draw_year[order]
     limit = np.full(len(flow_lane), np.inf) if status_quo else lanes.max_t[flow_lane, flow_year]
     return Layout(
         case=case, status_quo=status_quo,
@@ -223,6 +235,14 @@ def lay_out(case: Case, status_quo: bool = False) -> Layout:
         used_production=np.flatnonzero(asks[supplier]),
         dropped_lanes=int((lanes.exists & ~carries).sum()),
     )  # fmt: skip
+
+
+def _name_rank(case: Case) -> Ints:
+    """Place of each supplier and market in the order of their ids: rows in any order give the same model."""
+    names = np.array([*case.suppliers["supplier"], *case.markets], dtype=object)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[np.argsort(names, kind="stable")] = np.arange(len(names))
+    return rank
 
 
 def _reachable(case: Case, capacity: Floats, status_quo: bool) -> tuple[Flags, Flags]:

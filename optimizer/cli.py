@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -214,8 +215,18 @@ def _failed(as_json: bool, status: str, errors: list[dict[str, Any]], code: int,
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    """Entry point of the console script.
+
+    HiGHS' integer search prints a line of its own now and then, past every option: what C code writes to
+    stdout goes to stderr, so that stdout holds our results (or the one JSON document) and nothing else.
+    """
+    sys.stdout.flush()
+    with open(os.dup(1), "w", encoding=sys.stdout.encoding, errors="backslashreplace") as ours:
+        os.dup2(2, 1)
+        sys.stdout = ours
+        code = run(sys.argv[1:])
+    sys.stdout = sys.__stdout__
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def results() -> Console:
 
 def messages() -> Console:
     """The console for progress and messages."""
-    return Console(file=sys.stderr, highlight=False, emoji=False, markup=False, soft_wrap=not sys.stderr.isatty())
+    return Console(file=sys.stderr, highlight=False, emoji=False, markup=False,
+                   width=None if sys.stderr.isatty() else PIPED_WIDTH)  # fmt: skip
 
 
 def plain(value: object) -> str:

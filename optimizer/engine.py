@@ -13,6 +13,7 @@ from typing import Any
 
 import highspy
 import numpy as np
+from pyomo.core import Var
 from pyomo.core.base.block import BlockData
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from scipy import sparse
@@ -45,6 +46,7 @@ class Limits:
     seconds: float = 300.0
     gap: float = 1e-4
     threads: int = 0
+    presolve: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,20 +123,19 @@ def compile_model(model: BlockData) -> Program:
     form = LinearStandardFormCompiler().write(model, mixed_form=True)
     rhs = np.asarray(form.rhs, dtype=float)
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
-    lower, upper, integer, names = [], [], [], []
-    for variable in form.columns:
-        low, high = variable.bounds
-        lower.append(-np.inf if low is None else low)
-        upper.append(np.inf if high is None else high)
-        integer.append(variable.is_integer())
-        names.append((variable.parent_component().local_name, variable.index()))
+    places = {
+        id(data): (variable.local_name, index) for variable in model.component_objects(Var) for index, data in variable.items()
+    }
+    bounds = [variable.bounds for variable in form.columns]
     return Program(
         matrix=sparse.csc_array(form.A),
         row_lower=np.where(kind <= 0, rhs, -np.inf), row_upper=np.where(kind >= 0, rhs, np.inf),
         cost=np.asarray(form.c.todense(), dtype=float).ravel(),
-        lower=np.array(lower), upper=np.array(upper), integer=np.array(integer, dtype=bool),
+        lower=np.array([-np.inf if low is None else low for low, _ in bounds]),
+        upper=np.array([np.inf if high is None else high for _, high in bounds]),
+        integer=np.array([variable.is_integer() for variable in form.columns], dtype=bool),
         rows=tuple((r.constraint.parent_component().local_name, r.constraint.index()) for r in form.rows),
-        names=tuple(names),
+        names=tuple(places[id(variable)] for variable in form.columns),
     )  # fmt: skip
 
 
@@ -148,13 +149,12 @@ class Engine:
     """One program in HiGHS, kept warm: change costs or add rows, and solve again from the last basis.
 
     ``column_unit`` is the size of one scaled unit of each column (tonnes of its material's scale); money and
-    rows are scaled from it. ``tie_break`` is a tiny extra cost that makes the optimum unique; it is in the
-    certificate and out of the objective that is reported.
+    rows are scaled from it. Ties between plans of equal cost are settled by the order of the columns (the
+    layout's, by names), HiGHS' fixed seed and its serial simplex: the same case gives the same plan.
     """
 
     program: Program
     column_unit: Floats
-    tie_break: Floats | None = None
     log: Path | None = None
     highs: highspy.Highs = field(init=False)
 
@@ -170,8 +170,6 @@ class Engine:
         present = np.abs(cost[cost != 0])
         self.money_unit = float(_power(np.array([np.median(present)]))[0]) if len(present) else 1.0
         self.scaled_cost = cost / self.money_unit
-        if self.tie_break is not None:
-            self.scaled_cost = self.scaled_cost + self.tie_break * self.column_unit / self.money_unit
         self.scaled_matrix = sparse.csc_array(scaled.multiply(1.0 / self.row_unit[:, None]))
         self.scaled_rows = program.row_lower / self.row_unit, program.row_upper / self.row_unit
         self.scaled_bounds = program.lower / self.column_unit, program.upper / self.column_unit
@@ -209,6 +207,7 @@ class Engine:
         self._quiet()
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
             self._option(name, TOLERANCE)
+        self._option("presolve", "choose" if limits.presolve else "off")
         self._option("mip_rel_gap", limits.gap)
         self._option("mip_abs_gap", 0.0)
         self._option("threads", limits.threads)
@@ -282,7 +281,7 @@ class Engine:
             Program(program.matrix, program.row_lower, program.row_upper, program.cost,
                     np.where(whole, rounded, program.lower), np.where(whole, rounded, program.upper),
                     np.zeros_like(whole), program.rows, program.names),
-            self.column_unit, self.tie_break, self.log,
+            self.column_unit, self.log,
         )  # fmt: skip
 
     def elastic(

@@ -108,17 +108,16 @@ def share_table(tonnes: pd.DataFrame) -> pd.DataFrame:
 def risk_table(layout: Layout, shares: pd.DataFrame) -> pd.DataFrame:
     """HHI, largest country (by location, home included) and import reliance at each stage that has tonnes."""
     countries = shares[shares["by"] == "country"]
-    rows = []
-    for key, group in countries.groupby(SHARE_KEYS, sort=True):
-        largest = group.sort_values(["share", "member"], ascending=[False, True]).iloc[0]
-        home = float(group.loc[group["member"] == layout.case.home, "share"].sum())
-        rows.append({
-            **dict(zip(SHARE_KEYS, key, strict=True)), "hhi_country": float((group["share"] ** 2).sum()),
-            "largest_country": largest["member"], "largest_share": float(largest["share"]),
-            "import_reliance": max(0.0, 1.0 - home),
-        })  # fmt: skip
+    ranked = countries.sort_values([*SHARE_KEYS, "share", "member"], ascending=[*[True] * len(SHARE_KEYS), False, True])
+    table = ranked.drop_duplicates(SHARE_KEYS)[[*SHARE_KEYS, "member", "share"]]
+    table = table.rename(columns={"member": "largest_country", "share": "largest_share"})
+    squares = countries.assign(hhi_country=countries["share"] ** 2)
+    at_home = countries.assign(home=countries["share"].where(countries["member"] == layout.case.home, 0.0))
+    table = table.merge(squares.groupby(SHARE_KEYS, as_index=False)["hhi_country"].sum(), on=SHARE_KEYS)
+    table = table.merge(at_home.groupby(SHARE_KEYS, as_index=False)["home"].sum(), on=SHARE_KEYS)
+    table["import_reliance"] = (1.0 - table["home"]).clip(lower=0.0)
     columns = [*SHARE_KEYS, "hhi_country", "largest_country", "largest_share", "import_reliance"]
-    return pd.DataFrame(rows, columns=columns)
+    return table[columns].reset_index(drop=True)
 
 
 def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:

@@ -189,6 +189,9 @@ class _Elastic:
             else:
                 continue
             found[tuple(item.items())] = item
+        for item in [item for item in found.values() if item["what"] == "rule"]:
+            for demand in self._demands(item):
+                found[tuple(demand.items())] = demand
         order = {"rule": 0, "demand": 1, "minimum": 2, "capacity": 3, "feedstock": 4, "lane": 5}
         return sorted(found.values(), key=lambda i: (i["mineral"], i["year"], order[i["what"]], i["name"]))
 
@@ -213,6 +216,18 @@ class _Elastic:
         if family == "minimum":
             return [self._supplier("minimum", index, float(layout.production_lower_t[index]))]
         return []
+
+    def _demands(self, rule: dict[str, Any]) -> list[dict[str, Any]]:
+        """The demand that a share is of: it stands in the rule's row as a number, so it has no price of its own."""
+        case = self.case
+        of_mineral = case.materials["mineral"]
+        return [
+            {"what": "demand", "name": market, "mineral": of_mineral[material], "year": year, "limit": required,
+             "material": material}
+            for (market, material, year), required in case.required.items()
+            if year == rule["year"] and required > 0
+            and (material == rule["material"] or (not rule["material"] and of_mineral[material] == rule["mineral"]))
+        ]  # fmt: skip
 
     def _supplier(self, what: str, entry: int, limit: float) -> dict[str, Any]:
         supplier = self.case.suppliers.iloc[self.layout.production_supplier[entry]]

@@ -21,7 +21,7 @@ from optimizer.engine import Limits
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
 from optimizer.repair import Repair, find_repair
-from optimizer.solving import TIE_BREAK, Solved, solve
+from optimizer.solving import Solved, solve
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
 
 Say = Callable[[str], None]
@@ -210,7 +210,6 @@ def _about(case: Case) -> dict[str, Any]:
         "oremix": version("oremix"), "case": case.name, "as_of": case.settings.as_of, "fingerprint": case.fingerprint,
         "home": case.home, "years": list(case.years), "weights": [float(w) for w in case.weights],
         "price_base_year": case.settings.horizon.price_base_year, "minerals": list(dict.fromkeys(case.materials["mineral"])),
-        "tie_break": f"equal-cost flows are told apart by at most {TIE_BREAK:g} of a tonne's typical cost",
         "seconds": {},
     }  # fmt: skip
 

@@ -45,7 +45,7 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
             shutil.copyfile(log, temporary / "solver.log")
         else:
             (temporary / "solver.log").write_text("no solver log: the status quo alone was found\n", encoding="utf-8")
-        (temporary / "plan.json").write_text(json.dumps(plan.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (temporary / "plan.json").write_text(json.dumps(plan.to_json(), allow_nan=False) + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         if target.exists():
             target.rmdir()

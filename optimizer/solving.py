@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +18,6 @@ from models.rule_rows import RuleRow
 from models.rules import Cut, tangent
 from optimizer.engine import Certificate, Engine, EngineError, Limits, Program, Solution, compile_model
 
-# Relative to what a tonne of the mineral typically costs: the objective is right to 1e-6, this moves it by
-# at most 1e-8, and equal-cost plans are told apart by it, the same way each time.
-TIE_BREAK = 1e-8
 _STALL = 1e-12
 
 
@@ -67,29 +63,6 @@ def column_units(program: Program, layout: Layout, columns: Ints) -> Floats:
     return units
 
 
-def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
-    """A tiny cost on each flow, pseudo-random by the names at its ends, so that the plan is unique.
-
-    The same names give the same numbers whatever the order of the rows.
-    """
-    case = layout.case
-    cost = case.suppliers["cost_usd_per_t"].abs().groupby(case.suppliers["mineral"]).median().to_dict()
-    typical = np.array([cost.get(mineral, 0.0) for mineral in case.materials["mineral"]])
-    names = [*case.suppliers["supplier"], *case.markets]
-    materials = list(case.materials["material"])
-    lanes = case.lanes
-    extra = np.zeros(len(program.names))
-    used = np.unique(layout.flow_lane)
-    unit = np.zeros(len(lanes))
-    for lane in used.tolist():
-        key = f"{names[lanes.origin[lane]]}|{names[lanes.destination[lane]]}|{materials[lanes.material[lane]]}"
-        unit[lane] = zlib.crc32(key.encode()) / 2**32
-    flows = columns[layout.columns("flow")]
-    value = TIE_BREAK * unit[layout.flow_lane] * typical[layout.flow_material] * case.weights[layout.flow_year]
-    extra[flows[flows >= 0]] = value[flows >= 0]
-    return extra
-
-
 def spread(x: Floats, columns: Ints) -> Floats:
     """Program values as layout values (columns that the model does not use are 0)."""
     return np.where(columns >= 0, x[np.maximum(columns, 0)], 0.0) if len(x) else np.zeros(len(columns))
@@ -103,7 +76,7 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
     program = compile_model(model)
     columns = program_columns(program, layout)
     compiled = time.perf_counter()
-    engine = Engine(program, column_units(program, layout, columns), tie_break(program, layout, columns), log)
+    engine = Engine(program, column_units(program, layout, columns), log)
     loaded = time.perf_counter()
     cutter = Cutter(layout, rows, columns)
     solution = cutter.solve(engine, limits)

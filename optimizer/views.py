@@ -161,7 +161,8 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
         return
     bound = rules[rules["binding"].astype(bool)]
     console.print()
-    held = f"{rules['rule'].nunique()} rules, {len(rules)} rows, all kept; {len(bound)} rows bind"
+    count = rules["rule"].nunique()
+    held = f"{count} rule{'s' if count > 1 else ''} in {len(rules)} rows, all kept; {len(bound)} of them bind"
     console.print(Text(held + "."))
     priced = bound[bound["price_usd_per_y"].notna() & (bound["price_usd_per_y"].abs() > 0.5)]
     if priced.empty:
@@ -216,7 +217,8 @@ def _proof(console: Console, plan: Plan) -> None:
         parts.append(f"{seconds:.1f} s")
     console.print()
     if plan.changes:
-        console.print(Text(f"{len(plan.changes)} changes of the case applied: oremix show RUN changes"))
+        count = len(plan.changes)
+        console.print(Text(f"{count} change{'s' if count > 1 else ''} of the case applied: oremix show RUN changes"))
     console.print(Text("; ".join(parts) + ".", style="dim" if not plan.audit else "bold red"))
     for finding in plan.audit[:5]:
         console.print(Text(f"  {plain(finding['check'])}: {plain(finding['where'])}: {plain(finding['message'])}"))

@@ -529,7 +529,9 @@ NO_RULES: list[tuple[Callable[[Tables], None], set[str]]] = [
     (more("supplier_years", supplier="importer", year=2028, capacity_t=14), {"capacity"}),
     (changed("suppliers", 3, from_year=2029), {"active"}),
     (more("supplier_years", supplier="mine", year=2027, min_t=40.1), {"minimum"}),
+    (more("supplier_years", supplier="mine", year=2027, min_t=40), set()),
     (changed("suppliers", 1, lot_t=20.1), {"lot"}),
+    (changed("suppliers", 1, lot_t=20), set()),
     (changed("lanes", 2, max_t=49.9), {"lane_limit"}),
     (more("lanes", origin="importer", destination="japan", max_t=0), {"lane_limit"}),
     (more("lanes", origin="importer", destination="*", max_t=0), {"lane_limit"}),
@@ -613,7 +615,7 @@ def test_rows_of_one_lane_add_up_what_they_give(tmp_path: Path) -> None:
     tables["lanes"] = [key | {"freight_usd_per_t": 0}, key | {"duty_share": 0.5}, key | {"max_t": 3}]
     lanes = Lanes(Facts(write_case(tmp_path / "case", tables, TOML)))
     assert lanes.cells("importer", "home", "salt", 2028) == (True, 0.0, 0.5, 3.0)
-    assert not lanes.cells("refinery", "home", "salt", 2028)[0]
+    assert lanes.cells("refinery", "home", "salt", 2028)[:3] == (False, 0.0, 0.0)
 
 
 def test_blocs_of_a_lane_are_those_of_the_year(tmp_path: Path) -> None:

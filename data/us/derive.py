@@ -1,7 +1,6 @@
 """Derive the tables of the US case from its facts: facts/*.csv in, tables/*.csv out."""
 
 import csv
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -34,7 +33,7 @@ class Supplier:
     from_year: str = ""
     to_year: str = ""
     capex_musd: float = 0.0
-    byproduct_of: str = ""
+    at_price: str = ""
     incumbent: float = 0.0
     asked: str = ""  # incumbent as the facts ask for it: a number or "auto"
     capacity: dict[int, float] = field(default_factory=dict)
@@ -121,10 +120,11 @@ def build_suppliers(facts: Facts) -> list[Supplier]:
             rest = 1.0 - sum(float(r["share"]) for r in parts)
             if rest > 1e-9:
                 label = material.replace("_", " ")
-                parts.append({"supplier": f"{country.lower()}_{material}", "name": f"{facts.names[country]} {label}", "controller": country, "input": "", "share": str(rest), "note": ""})
+                sector = {"supplier": f"{country.lower()}_{material}", "name": f"{facts.names[country]} {label}"}
+                parts.append({**sector, "controller": country, "input": "", "share": str(rest), "note": ""})
             for part in parts:
-                feed = "" if part["input"] == "none" else chain["input"]
-                s = Supplier(part["supplier"], part["name"], country, part["controller"], facts.channel(country), material, feed)
+                feed, channel = "" if part["input"] == "none" else chain["input"], facts.channel(country)
+                s = Supplier(part["supplier"], part["name"], country, part["controller"], channel, material, feed)
                 s.recovery = float(chain["recovery"]) if feed else 1.0
                 s.output = float(part["share"]) * output[key] if key in output else None
                 s.asked = part["share"]
@@ -136,14 +136,16 @@ def build_suppliers(facts: Facts) -> list[Supplier]:
 
 
 def project(facts: Facts, r: Row) -> Supplier:
-    s = Supplier(r["supplier"], r["name"], r["country"], r["controller"] or r["country"], r["channel"], r["material"], r["input"])
+    controller = r["controller"] or r["country"]
+    s = Supplier(r["supplier"], r["name"], r["country"], controller, r["channel"], r["material"], r["input"])
     s.asked, s.status, s.to_year = r["incumbent"] or "0", r["status"], r["last_year"]
     s.nameplate, s.capex_musd = tonnes(r), float(r["capex_musd"] or 0)
-    s.byproduct_of = r["byproduct_of"]
+    s.at_price = r["at_price"]
     s.sources, s.note = r["source"].split(), "; ".join(x for x in (r["status"], r["note"]) if x)
     if s.input:
         chain = facts.chains[s.material]
-        s.recovery = float(chain["recovery"]) if chain["input"] == s.input else float(facts.yields[s.input, s.material]["value"])
+        primary = chain["input"] == s.input
+        s.recovery = float(chain["recovery"] if primary else facts.yields[s.input, s.material]["value"])
     if s.status not in ("operating", "ramping"):
         first = max(float(r["first_year"] or facts.assumed["first_year.proposed"]), YEARS[0])
         s.from_year = number(first + facts.assumed[f"slip.{s.status}"])
@@ -178,7 +180,9 @@ def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
         own = {s.country: 0.0 for s in by_material[material]}
         for s in by_material[material]:
             if s.channel != "recycling":
-                own[s.country] += s.output if s.output is not None else s.nameplate if s.asked == "auto" and s.nameplate else 0.0
+                own[s.country] += (
+                    s.output if s.output is not None else s.nameplate if s.asked == "auto" and s.nameplate else 0.0
+                )
         for refiner, wanted in needs(suppliers, material).items():
             for source, t in source_ore(facts, material, refiner, wanted, own, routes[material, refiner]).items():
                 sold[source] += t
@@ -193,12 +197,11 @@ def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
 
 
 def check_sold(material: str, sold: dict[str, float], suppliers: list[Supplier]) -> None:
+    """What a country sells today must be booked on its suppliers, to the tonne."""
     for country, t in sold.items():
         booked = sum(s.incumbent for s in suppliers if s.country == country and s.channel != "recycling")
         if abs(booked - t) > 1e-6 * max(1.0, t):
-            asked = sum(float(s.asked) for s in suppliers if s.country == country and s.asked not in ("auto", ""))
-            if abs(booked - asked) > 1e-6 * max(1.0, asked):
-                raise ValueError(f"{material}: {country} sells {t:.0f} t but its suppliers are booked for {booked:.0f} t")
+            raise ValueError(f"{material}: {country} sells {t:.0f} t but its suppliers are booked for {booked:.0f} t")
 
 
 def downstream_first(facts: Facts) -> list[str]:
@@ -220,7 +223,9 @@ def needs(suppliers: list[Supplier], material: str) -> dict[str, float]:
     return dict(sorted(wanted.items()))
 
 
-def source_ore(facts: Facts, material: str, refiner: str, wanted: float, own: dict[str, float], routes: list[Row]) -> dict[str, float]:
+def source_ore(
+    facts: Facts, material: str, refiner: str, wanted: float, own: dict[str, float], routes: list[Row]
+) -> dict[str, float]:
     """Named routes first, then its own mines, then the world's traded output in proportion."""
     taken: dict[str, float] = defaultdict(float)
     left = wanted
@@ -232,7 +237,11 @@ def source_ore(facts: Facts, material: str, refiner: str, wanted: float, own: di
     taken[refiner] += t
     left -= t
     if left > 1e-9:
-        traded = {r["country"]: 0.0 for r in facts.read("production") if r["material"] == material and r["traded"] != "no" and r["country"] != refiner}
+        traded = {
+            r["country"]: 0.0
+            for r in facts.read("production")
+            if r["material"] == material and r["traded"] != "no" and r["country"] != refiner
+        }
         for r in facts.read("production"):
             if r["material"] == material and r["country"] in traded:
                 traded[r["country"]] += tonnes(r)
@@ -251,7 +260,7 @@ def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
             if s.nameplate is not None:
                 usable = a.get(f"usable.{s.status}.{year}", a[f"usable.{s.status}"])
                 if s.channel == "recycling" and s.asked == "auto":
-                    usable = a["headroom.recycling"]
+                    usable = a[f"headroom.recycling.{year}"]
                 elif s.channel == "allied" and s.status != "operating":
                     usable *= a["open_project.allied"]
                 s.capacity[year] = max(s.nameplate * usable, s.incumbent)
@@ -260,6 +269,8 @@ def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
             else:
                 grown = s.incumbent * (a[f"headroom.{s.channel}"] + a[f"headroom.step.{year}"])
                 s.capacity[year] = max(grown, (s.output or 0.0) * a[f"open_share.{s.channel}.{year}"])
+                if s.output is not None:
+                    s.capacity[year] = min(s.capacity[year], max(s.incumbent, s.output * a["ceiling.sector"]))
 
 
 def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
@@ -274,23 +285,32 @@ def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
     for s in suppliers:
         price, stage = facts.price[s.material], facts.chains[s.material]["stage"]
         own_stage = price - (facts.price[s.input] / s.recovery if s.input else 0.0)
-        capital = a["capital.charge"] * s.capex_musd * 1e6 / s.nameplate if s.nameplate and s.status in ("permitted", "proposed", "suspended") else 0.0
+        capital = (
+            a["capital.charge"] * s.capex_musd * 1e6 / s.nameplate
+            if s.nameplate and s.status in ("permitted", "proposed", "suspended")
+            else 0.0
+        )
         published = facts.costs.get(s.id)
         if published:
             cost = float(published["value"]) * float(published["to_usd_per_t"]) - float(published["less"])
             s.cost = cost * float(published["part"]) * a[f"deflator.{published['year']}"] + capital
             s.basis = "assumption" if published["how"] == "assumption" else "published"
             s.sources = unique([*s.sources, published["source"]])
-            s.note = "; ".join(x for x in (s.note, f"cost: {published['note']}", "capital charge added" if capital else "") if x)
+            s.note = "; ".join(
+                x for x in (s.note, f"cost: {published['note']}", "capital charge added" if capital else "") if x
+            )
         elif s.channel == "recycling":
-            s.cost = (price * a["recycling.margin"] - facts.price[s.input] / s.recovery) * (1 + a[f"premium.recycling.{stage}"])
+            treatment = price * a["recycling.margin"] - facts.price[s.input] / s.recovery
+            newcomer = 1.0 if s.incumbent > 0 else a["recycling.newcomer"]
+            s.cost = treatment * (1 + a[f"premium.recycling.{stage}"]) * newcomer
             s.basis = "assumption"
         elif s.incumbent > 0:
-            share = imports.get((s.material, s.country), country_total[s.material, s.country] / total[s.material])
+            today = country_total[s.material, s.country] / total[s.material]
+            share = 1.0 if s.channel == "domestic" else imports.get((s.material, s.country), today)
             s.cost, s.basis = own_stage * (1 - a["discount.revealed"] * share), "price"
-        elif s.byproduct_of:
+        elif s.at_price:
             s.cost, s.basis = own_stage, "price"
-            s.note = "; ".join(x for x in (s.note, f"by-product of {s.byproduct_of}: sold at the market price") if x)
+            s.note = "; ".join(x for x in (s.note, f"taken at the market price: {s.at_price}") if x)
         else:
             s.cost, s.basis = own_stage * (1 + a[f"premium.{s.channel}.{stage}"]) + capital, "premium"
 
@@ -298,7 +318,14 @@ def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
 def materials_table(facts: Facts) -> list[Row]:
     priced = {r["material"]: r["source"] for r in facts.read("prices")}
     return [
-        {"material": m, "mineral": r["mineral"], "stage": r["stage"], "basis": r["basis"], "price_usd_per_t": number(facts.price[m]), "source": priced[m]}
+        {
+            "material": m,
+            "mineral": r["mineral"],
+            "stage": r["stage"],
+            "basis": r["basis"],
+            "price_usd_per_t": number(facts.price[m]),
+            "source": priced[m],
+        }
         for m, r in facts.chains.items()
     ]
 
@@ -330,14 +357,19 @@ def supplier_years_table(suppliers: list[Supplier]) -> list[Row]:
 
 def demand_table(facts: Facts) -> list[Row]:
     rows: list[Row] = []
-    used = {r["material"]: r for r in facts.read("us_balance") if r["item"] == "requirement"}
+    source = {r["material"]: r["source"] for r in facts.read("us_balance") if r["item"] == "requirement"}
     for material in facts.delivered():
-        growth, defence = facts.assumed[f"growth.{material}"], facts.assumed.get(f"defence.{material}", 0.0)
+        growth = 1 + facts.assumed[f"growth.{material}"]
+        defence = facts.assumed.get(f"defence.{material}", 0.0)
         for market, share in (("home", 1 - defence), ("defence", defence)):
             for year in (BASE_YEAR, *YEARS):
-                required = facts.balance[material, "requirement"] * (1 + growth) ** (year - BASE_YEAR) * share
+                required = facts.balance[material, "requirement"] * growth ** (year - BASE_YEAR) * share
+                cited = (
+                    [source[material]] if year == BASE_YEAR and not defence else [source[material], "case_assumption"]
+                )
                 if required:
-                    rows.append({"material": material, "year": str(year), "market": market, "required_t": number(required), "source": unique([used[material]["source"], "case_assumption"])[0] if year == BASE_YEAR else " ".join(unique([used[material]["source"], "case_assumption"]))})
+                    row = {"material": material, "year": str(year), "market": market, "required_t": number(required)}
+                    rows.append({**row, "source": " ".join(unique(cited))})
     return rows
 
 
@@ -352,7 +384,15 @@ def feedstock_table(facts: Facts) -> list[Row]:
     for material, parts in series.items():
         for year in sorted({y for part in parts.values() for y in part}):
             available = sum(interpolate(part, year) for part in parts.values())
-            rows.append({"material": material, "year": str(year), "available_t": number(available), "cost_usd_per_t": number(facts.price[material]), "source": " ".join(unique(sources[material]))})
+            rows.append(
+                {
+                    "material": material,
+                    "year": str(year),
+                    "available_t": number(available),
+                    "cost_usd_per_t": number(facts.price[material]),
+                    "source": " ".join(unique(sources[material])),
+                }
+            )
     return rows
 
 
@@ -369,7 +409,10 @@ def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
     rows: dict[tuple[str, str, str], Row] = {}
 
     def put(origin: str, destination: str, material: str, column: str, value: str, source: str, note: str = "") -> None:
-        row = rows.setdefault((origin, destination, material), {"origin": origin, "destination": destination, "material": material, "source": "", "note": ""})
+        row = rows.setdefault(
+            (origin, destination, material),
+            {"origin": origin, "destination": destination, "material": material, "source": "", "note": ""},
+        )
         row[column], row["source"] = value, " ".join(unique([row["source"], source]))
         row["note"] = "; ".join(x for x in (row["note"], note) if x)
 
@@ -382,12 +425,29 @@ def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
             put(here, here, "", "freight_usd_per_t", number(facts.assumed["freight.home"]), "case_assumption")
     for r in facts.read("duties"):
         if not r["material"] or r["material"] in facts.chains:
-            put(r["origin"], r["destination"], r["material"], "duty_share", r["duty_share"], r["source"], f"from {r['valid_from']}" if r["valid_from"] else "")
+            put(
+                r["origin"],
+                r["destination"],
+                r["material"],
+                "duty_share",
+                r["duty_share"],
+                r["source"],
+                f"from {r['valid_from']}" if r["valid_from"] else "",
+            )
+    ids = {s.id for s in suppliers}
     for r in facts.read("closed_exports"):
-        here = f"country:{r['origin']}"
-        put(here, "*", r["material"], "max_t", "0", r["source"], r["note"])
-        for friend in [r["origin"], *r["open_to"].split()]:
-            put(here, f"country:{friend}", r["material"], "max_t", number(OPEN), r["source"], "open")
+        friends = r["open_to"].split() if r["origin"] in ids else [r["origin"], *r["open_to"].split()]
+        origin, *friends = [x if x in ids else f"country:{x}" for x in (r["origin"], *friends)]
+        put(origin, "*", r["material"], "max_t", "0", r["source"], r["note"])
+        for friend in friends:
+            put(origin, friend, r["material"], "max_t", number(OPEN), r["source"], "open")
+    material = {s.id: s.material for s in suppliers}
+    for r in facts.read("integrated"):
+        ore = material[r["mine"]]
+        put(r["mine"], "*", ore, "max_t", "0", r["source"], r["note"])
+        put("*", r["plant"], ore, "max_t", "0", r["source"], r["note"])
+        put(r["mine"], r["plant"], ore, "max_t", number(OPEN), r["source"], "open")
+        put(r["mine"], r["plant"], ore, "freight_usd_per_t", "0", r["source"])
     return list(rows.values())
 
 

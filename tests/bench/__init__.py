@@ -1,0 +1,1 @@
+"""Benchmarks: sizes x phases, run by hand; nothing here asserts a time."""
