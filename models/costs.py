@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from models.case import Floats
 from models.lanes import Ints
@@ -76,6 +77,6 @@ def cost_materials(layout: Layout) -> Ints:
     return codes
 
 
-def cost_minerals(layout: Layout) -> list[str]:
+def cost_minerals(layout: Layout) -> npt.NDArray[np.object_]:
     """Mineral to which each column's cost belongs."""
-    return list(layout.case.materials["mineral"].to_numpy()[cost_materials(layout)])
+    return np.asarray(layout.case.materials["mineral"].to_numpy(dtype=object)[cost_materials(layout)])

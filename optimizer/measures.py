@@ -122,13 +122,16 @@ def risk_table(layout: Layout, shares: pd.DataFrame) -> pd.DataFrame:
 
 def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:
     """Undiscounted cost by family, mineral and year, USD a year; adds up to cost_usd_per_y."""
-    minerals = np.array(cost_minerals(layout), dtype=object)
+    minerals = cost_minerals(layout)
     years = np.array(layout.case.years)
     parts = []
     for name, vector in cost_vectors(layout).items():
+        usd = vector.usd_per_unit * x[vector.columns]
+        paid = np.flatnonzero(usd)
+        columns = vector.columns[paid]
         parts.append(pd.DataFrame({
-            "cost": name, "mineral": minerals[vector.columns], "year": years[layout.column_year[vector.columns]],
-            "usd_per_y": vector.usd_per_unit * x[vector.columns],
+            "cost": name, "mineral": minerals[columns], "year": years[layout.column_year[columns]],
+            "usd_per_y": usd[paid],
         }))  # fmt: skip
     table = pd.concat(parts, ignore_index=True)
     table = table.groupby(["cost", "mineral", "year"], as_index=False)["usd_per_y"].sum()

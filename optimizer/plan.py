@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 # Keys of the JSON document and the columns that it gives of each table (contract 4.1; more are welcome).
@@ -103,9 +104,19 @@ class Plan:
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dictionaries of plain Python values; NaN as null."""
-    listed = {column: [clean(value) for value in table[column].tolist()] for column in table.columns}
-    return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
+    """Rows as dictionaries of plain Python values; NaN and infinity as null."""
+    columns: list[list[Any]] = []
+    for name in table.columns:
+        cells = table[name]
+        values = cells.tolist()
+        if cells.dtype.kind == "f":
+            finite = np.isfinite(cells.to_numpy())
+            values = values if finite.all() else [v if ok else None for v, ok in zip(values, finite, strict=True)]
+        elif cells.dtype.kind not in "iub":
+            values = [clean(value) if isinstance(value, float) else value for value in values]
+        columns.append(values)
+    names = list(table.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def clean(value: Any) -> Any:

@@ -206,7 +206,7 @@ CELLS = (
     cell("a circular chain of materials", "suppliers", MINE, MINE.replace(",ore,,", ",ore,metal,"),
          Found(SUP, says=("ore", "metal", "->"))),
     cell("a supplier that eats what it makes", "suppliers", MINE, MINE.replace(",ore,,", ",ore,ore,"), Found(SUP, 2, says=("ore -> ore",))),
-    Bad("a circle through a by-product", (Found("tables/byproducts.csv", 2, says=("ore", "slag")),),
+    Bad("a circle through a by-product", (Found(SUP, 2, says=("ore", "slag", "->")),),
         tables={"byproducts": "supplier,material,t_per_t\nplant,slag,0.1\n"},
         edits=(("materials", "ore,lithium", "slag,lithium,extraction,\nore,lithium"),
                ("suppliers", MINE, MINE.replace(",ore,,", ",ore,slag,")))),
@@ -511,7 +511,6 @@ def test_a_lot_that_cannot_be_reached_is_warned_of(write_case: Callable[..., Pat
         ("optimize", "small", "--max-country", "nan"), ("optimize", "small", "--min-domestic", "-0.1"), ("optimize", "small", "--max-hhi", "2500"),
         ("optimize", "small", "--demand-scale", "-1"), ("optimize", "small", "--demand-scale", "nan"), ("optimize", "small", "--demand-scale", "inf"),
         ("optimize", "small", "--stage", "mining", "--max-country", "0.5"), ("optimize", "small", "--stage", "mining"),
-        ("optimize", "small", "--show-year", "1999"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -535,3 +534,9 @@ def test_wrong_arguments_are_input_errors(arguments: tuple[str, ...], oremix: An
 def test_the_nearest_name_is_offered(arguments: tuple[str, ...], nearest: str, oremix: Any) -> None:
     done = oremix(*arguments)
     assert done.code == 2 and done.out == "" and repr(nearest) in done.err
+
+
+def test_a_year_to_show_that_is_not_there_writes_nothing(oremix: Any) -> None:
+    done = oremix("optimize", "small", "--show-year", "1999")
+    assert done.code == 2 and "1999" in done.err and "2030" in done.err
+    assert list(Path.cwd().iterdir()) == []

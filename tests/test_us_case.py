@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from data.us.derive import derive
+from models.case import load_case
+from models.changes import Request, change
 
 US = Path(__file__).resolve().parents[1] / "data" / "us"
 FACTS, TABLES = US / "facts", US / "tables"
@@ -38,7 +40,8 @@ def test_every_fact_cites_a_known_source() -> None:
         for line, row in enumerate(rows(path), start=2):
             if "source" in row:
                 cited = row["source"].split()
-                assert cited and set(cited) <= known, f"{path.name}:{line}: {row['source']!r}"
+                assert cited, f"{path.name}:{line}: no source"
+                assert set(cited) <= known, f"{path.name}:{line}: {row['source']!r}"
                 assert row["how"] in ("read", "computed", "assumption"), f"{path.name}:{line}: how {row['how']!r}"
 
 
@@ -146,14 +149,20 @@ def test_today_has_the_published_leading_import_source() -> None:
     assert hits >= 12
 
 
+def test_every_scenario_applies() -> None:
+    case = load_case("us")
+    for name in case.raw["scenarios"]:
+        assert change(case, Request(scenarios=[name])).changes, name
+
+
 def test_shortage_prices_of_the_scenarios_follow_the_assumption() -> None:
     multiple = next(float(r["value"]) for r in rows(FACTS / "assumptions.csv") if r["name"] == "shortage.multiple")
     scenarios = tomllib.loads((US / "case.toml").read_text(encoding="utf-8"))["scenarios"]
     seen = 0
     for scenario in scenarios.values():
-        for change in scenario.get("change", []):
-            if price := change.get("set", {}).get("shortage_usd_per_t"):
-                material = change["where"]["material"]
+        for step in scenario.get("change", []):
+            if price := step.get("set", {}).get("shortage_usd_per_t"):
+                material = step["where"]["material"]
                 assert price == pytest.approx(multiple * float(MATERIALS[material]["price_usd_per_t"]), rel=1e-3)
                 seen += 1
     assert seen

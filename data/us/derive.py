@@ -119,8 +119,10 @@ def build_suppliers(facts: Facts) -> list[Supplier]:
             parts = list(routes.get(key, []))
             rest = 1.0 - sum(float(r["share"]) for r in parts)
             if rest > 1e-9:
-                label = material.replace("_", " ")
-                sector = {"supplier": f"{country.lower()}_{material}", "name": f"{facts.names[country]} {label}"}
+                sector = {
+                    "supplier": f"{country.lower()}_{material}",
+                    "name": f"{facts.names[country]}, {chain['label']}",
+                }
                 parts.append({**sector, "controller": country, "input": "", "share": str(rest), "note": ""})
             for part in parts:
                 feed, channel = "" if part["input"] == "none" else chain["input"], facts.channel(country)
@@ -267,7 +269,8 @@ def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
             elif control:
                 s.capacity[year] = s.incumbent * a["headroom.controlled"]
             else:
-                grown = s.incumbent * (a[f"headroom.{s.channel}"] + a[f"headroom.step.{year}"])
+                headroom = a.get(f"headroom.{s.material}", a[f"headroom.{s.channel}"])
+                grown = s.incumbent * (headroom + a[f"headroom.step.{year}"])
                 s.capacity[year] = max(grown, (s.output or 0.0) * a[f"open_share.{s.channel}.{year}"])
                 if s.output is not None:
                     s.capacity[year] = min(s.capacity[year], max(s.incumbent, s.output * a["ceiling.sector"]))
@@ -335,8 +338,9 @@ def suppliers_table(suppliers: list[Supplier]) -> list[Row]:
         {
             "supplier": s.id, "name": s.name, "country": s.country, "controller": s.controller, "channel": s.channel,
             "material": s.material, "input": s.input, "recovery": number(s.recovery) if s.input else "",
-            "capacity_t": number(s.capacity[YEARS[0]]), "incumbent_t": number(s.incumbent), "cost_usd_per_t": number(s.cost),
-            "cost_basis": s.basis, "from_year": s.from_year, "to_year": s.to_year, "source": " ".join(s.sources), "note": s.note,
+            "capacity_t": number(s.capacity[YEARS[0]]), "incumbent_t": number(s.incumbent),
+            "cost_usd_per_t": number(s.cost), "cost_basis": s.basis, "from_year": s.from_year, "to_year": s.to_year,
+            "source": " ".join(s.sources), "note": s.note,
         }
         for s in suppliers
     ]  # fmt: skip
@@ -453,7 +457,8 @@ def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
 
 COLUMNS = {
     "materials": "material mineral stage basis price_usd_per_t source",
-    "suppliers": "supplier name country controller channel material input recovery capacity_t incumbent_t cost_usd_per_t cost_basis from_year to_year source note",
+    "suppliers": "supplier name country controller channel material input recovery capacity_t incumbent_t "
+    "cost_usd_per_t cost_basis from_year to_year source note",
     "supplier_years": "supplier year capacity_t",
     "lanes": "origin destination material freight_usd_per_t duty_share max_t source note",
     "demand": "material year market required_t source",
