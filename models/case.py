@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.lanes import Lanes, find_lanes
 from models.config import Settings, parse_settings, read_toml
+from models.lanes import Lanes, find_lanes
 from models.problems import CaseError, Problem, Problems
 from models.reading import read_tables
 from models.tables import TABLES

@@ -25,7 +25,11 @@ from models.reading import checked_value
 from models.tables import TABLES, columns
 
 _TABLE_KEY = re.compile(r"(?P<table>[a-z_]+)(\[(?P<where>[^\]]*)\])?\.(?P<column>[a-z_0-9]+)")
-_SETTINGS = {"horizon": ("discount_rate", "price_base_year"), "network": ("lanes",), "solve": ("seconds", "gap", "threads")}
+_SETTINGS = {
+    "horizon": ("discount_rate", "price_base_year"),
+    "network": ("lanes",),
+    "solve": ("seconds", "gap", "threads"),
+}
 STEPPED = ("capacity_t", "cost_usd_per_t", "min_t")
 
 
@@ -206,7 +210,7 @@ class Editor:
             return []
         frame = self.tables[table]
         cells = []
-        for index in np.flatnonzero(kept):
+        for index in np.flatnonzero(kept).tolist():
             old = frame[column].iloc[index]
             if operation != "set" and (old is None or np.isnan(old)):
                 continue
@@ -216,7 +220,10 @@ class Editor:
             except (ValueError, TypeError):
                 row = frame["row"].iloc[index]
                 self.problems.add(
-                    f"tables/{table}.csv", f"{by} makes it {new!s}: must be {columns(table)[column].allowed}", row, column
+                    f"tables/{table}.csv",
+                    f"{by} makes it {new!s}: must be {columns(table)[column].allowed}",
+                    row,
+                    column,
                 )
                 continue
             frame.iloc[index, frame.columns.get_loc(column)] = new
@@ -231,7 +238,9 @@ class Editor:
         steps = self.tables["supplier_years"]
         later = steps["supplier"].isin(set(suppliers)).to_numpy()
         old = steps.loc[later, column]
-        steps.loc[later, column] = np.nan if operation == "set" else old * value if operation == "scale" else old + value
+        steps.loc[later, column] = (
+            np.nan if operation == "set" else old * value if operation == "scale" else old + value
+        )
 
     def _matching(self, table: str, where: Mapping[str, Any], place: str) -> np.ndarray[Any, Any] | None:
         frame = self.tables[table]
@@ -332,7 +341,9 @@ def change(case: Case, request: Request) -> Case:
 
 def parse_set(text: str) -> tuple[str, str]:
     """``KEY=VALUE``, ``KEY*=VALUE`` or ``KEY+=VALUE`` as a key (with its * or +) and a value."""
-    match = re.fullmatch(r"(?P<key>[A-Za-z0-9_.-]+?(\[[^\]]*\])?(\.[A-Za-z0-9_]+)?)\s*(?P<op>[*+]?)=(?P<value>.*)", text)
+    match = re.fullmatch(
+        r"(?P<key>[A-Za-z0-9_.-]+?(\[[^\]]*\])?(\.[A-Za-z0-9_]+)?)\s*(?P<op>[*+]?)=(?P<value>.*)", text
+    )
     if match is None:
         raise CaseError([Problem("--set", "write KEY=VALUE, KEY*=VALUE or KEY+=VALUE", None, "", text)])
     return match["key"] + match["op"], match["value"].strip()

@@ -136,7 +136,9 @@ def _materials(case: Case, problems: Problems) -> None:
     made = set(suppliers["material"]) | set(case.tables["byproducts"]["material"])
     for place in np.flatnonzero(case.tables["feedstock"]["material"].map(materials["stage"]) != "feedstock"):
         row = case.tables["feedstock"].iloc[place]
-        problems.add(_file("feedstock"), "must be a material of stage feedstock", row["row"], "material", row["material"])
+        problems.add(
+            _file("feedstock"), "must be a material of stage feedstock", row["row"], "material", row["material"]
+        )
     for place in np.flatnonzero(case.tables["demand"]["material"].map(materials["stage"]) == "feedstock"):
         row = case.tables["demand"].iloc[place]
         problems.add(_file("demand"), "no market requires a feedstock: it feeds recyclers", row["row"], "material",
@@ -168,7 +170,9 @@ def _cycles(case: Case, problems: Problems) -> None:
     table = case.tables["byproducts"]
     for supplier, material, row in zip(table["supplier"], table["material"], table["row"], strict=True):
         if material == mains[supplier]:
-            problems.add(_file("byproducts"), f"{supplier} already makes it as its main material", row, "material", material)
+            problems.add(
+                _file("byproducts"), f"{supplier} already makes it as its main material", row, "material", material
+            )
         elif inputs[supplier] and material == inputs[supplier]:
             problems.add(_file("byproducts"), f"it is the input of {supplier} itself", row, "material", material)
         elif inputs[supplier]:

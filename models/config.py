@@ -387,9 +387,7 @@ def check_rule(rule: dict[str, Any], file: str, problems: Problems, number: int 
         return None
 
 
-def _report(
-    item: Any, raw: Any, file: str, problems: Problems, prefix: str = "", kind: str | None = None
-) -> None:
+def _report(item: Any, raw: Any, file: str, problems: Problems, prefix: str = "", kind: str | None = None) -> None:
     """One pydantic error as a problem with its place in the document."""
     where = [part for part in item["loc"] if part != kind and part not in ("function-after", "tagged-union")]
     place = ".".join([prefix, *(str(part) for part in where)] if prefix else [str(part) for part in where])
@@ -410,7 +408,7 @@ def _report(
 
 
 def _known_keys(where: list[Any], kind: str | None) -> list[str]:
-    model: Any = RULE_KINDS[kind] if kind in RULE_KINDS else Settings
+    model: Any = RULE_KINDS.get(kind or "", Settings)
     for part in where:
         if isinstance(part, int):
             continue

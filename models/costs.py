@@ -43,9 +43,7 @@ def cost_vectors(layout: Layout) -> dict[str, CostVector]:
             case.by_year("cost_usd_per_t")[layout.production_supplier, layout.production_year],
         ),
         "freight": CostVector(flow, lanes.freight_usd_per_t[layout.flow_lane, layout.flow_year]),
-        "duty": CostVector(
-            flow, lanes.duty_share[layout.flow_lane, layout.flow_year] * price[layout.flow_material]
-        ),
+        "duty": CostVector(flow, lanes.duty_share[layout.flow_lane, layout.flow_year] * price[layout.flow_material]),
         "collection": CostVector(layout.columns("draw"), collection),
         "fixed": CostVector(layout.columns("used"), suppliers["fixed_usd_per_y"].to_numpy(dtype=float)[used]),
         "shortage": CostVector(

@@ -18,12 +18,12 @@ def keep_years(case: Case, years: Sequence[int]) -> Case:
     unknown = sorted(set(years) - set(case.years))
     if unknown:
         known = ", ".join(str(year) for year in case.years)
-        raise CaseError([Problem("--year", f"not a horizon year of the case: {known}", None, "", str(y)) for y in unknown])
+        raise CaseError(
+            [Problem("--year", f"not a horizon year of the case: {known}", None, "", str(y)) for y in unknown]
+        )
     kept = tuple(year for year in case.years if year in set(years))
     horizon = {**case.raw["horizon"], "years": list(kept)}
-    settings = case.settings.model_copy(
-        update={"horizon": case.settings.horizon.model_copy(update={"years": kept})}
-    )
+    settings = case.settings.model_copy(update={"horizon": case.settings.horizon.model_copy(update={"years": kept})})
     log = Change("horizon.years", list(case.years), list(kept), "--year")
     part = case.with_(raw={**case.raw, "horizon": horizon}, settings=settings, changes=(*case.changes, log))
     return _fitted(part, "--year")
@@ -60,9 +60,7 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     tables = dict(case.tables)
     tables["materials"] = _rows(tables["materials"], tables["materials"]["material"].isin(materials))
     tables["suppliers"] = _rows(table, table["supplier"].isin(suppliers))
-    tables["supplier_years"] = _rows(
-        tables["supplier_years"], tables["supplier_years"]["supplier"].isin(suppliers)
-    )
+    tables["supplier_years"] = _rows(tables["supplier_years"], tables["supplier_years"]["supplier"].isin(suppliers))
     seconds = tables["byproducts"]
     tables["byproducts"] = _rows(seconds, seconds["supplier"].isin(suppliers) & seconds["material"].isin(materials))
     demand = tables["demand"]

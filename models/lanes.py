@@ -56,10 +56,10 @@ class _Side:
 def find_lanes(case: Case) -> Lanes:
     """Every lane of the case with its cells by year, and the pairs of rows that contradict each other."""
     suppliers, markets = case.suppliers, list(case.markets)
-    countries = {name: code for code, name in enumerate(pd.unique(pd.concat([
-        suppliers["country"], pd.Series([case.market_country(m) for m in markets], dtype=object),
-        pd.Series([e.removeprefix("country:") for side in ("origin", "destination")
-                   for e in case.tables["lanes"][side].unique() if e.startswith("country:")], dtype=object)])))}  # fmt: skip
+    named = [e for side in ("origin", "destination") for e in case.tables["lanes"][side].unique()]
+    every = [*suppliers["country"], *(case.market_country(m) for m in markets)]
+    every += [e.removeprefix("country:") for e in named if e.startswith("country:")]
+    countries = {name: code for code, name in enumerate(dict.fromkeys(every))}
     blocs = {name: code for code, name in enumerate(sorted(case.bloc_names))}
     materials = {name: code for code, name in enumerate(case.materials["material"])}
     nodes = dict(case.supplier_position)
@@ -74,7 +74,9 @@ def find_lanes(case: Case) -> Lanes:
     of_material = np.array([materials.get(m, -1) for m in rows["material"]], dtype=np.int64)
     listed = case.settings.network.lanes == "listed"
     only_ids = listed and bool(((origins.kind == 3) & (destinations.kind == 3)).all())
-    origin, destination, material, second = _candidates(case, materials, nodes, (origins, destinations) if only_ids else None)
+    origin, destination, material, second = _candidates(
+        case, materials, nodes, (origins, destinations) if only_ids else None
+    )
 
     years = case.years
     shape = (len(origin), len(years))
@@ -99,22 +101,26 @@ def find_lanes(case: Case) -> Lanes:
             cells[cell][:, at] = values
             numbers = rows["row"].to_numpy()
             clashes |= {(int(numbers[a]), int(numbers[b]), cell) for a, b in pairs}
-    return Lanes(origin, destination, material, second, exists, *cells.values(), tuple(sorted(clashes)))
+    return Lanes(
+        origin, destination, material, second, exists, cells["freight_usd_per_t"], cells["duty_share"], cells["max_t"],
+        tuple(sorted(clashes)),
+    )  # fmt: skip
 
 
 def _side(names: pd.Series, nodes: dict[str, int], countries: dict[str, int], blocs: dict[str, int]) -> _Side:
-    kind, code = [], []
+    found: list[tuple[int, int]] = []
     for name in names:
         prefix, colon, rest = name.partition(":")
         if name == "*":
-            kind.append(0), code.append(0)
+            found.append((0, 0))
         elif colon and prefix == "bloc":
-            kind.append(1), code.append(blocs.get(rest, -2))
+            found.append((1, blocs.get(rest, -2)))
         elif colon:
-            kind.append(2), code.append(countries.get(rest, -2))
+            found.append((2, countries.get(rest, -2)))
         else:
-            kind.append(3), code.append(nodes.get(name, -2))
-    return _Side(np.array(kind, dtype=np.int64), np.array(code, dtype=np.int64))
+            found.append((3, nodes.get(name, -2)))
+    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
+    return _Side(pairs[:, 0], pairs[:, 1])
 
 
 def _candidates(
@@ -122,9 +128,7 @@ def _candidates(
 ) -> tuple[Ints, Ints, Ints, Flags]:
     """Producer x consumer of each material, or just the listed pairs; no lane from a supplier to itself."""
     outputs = [(place, materials[m], False) for place, m in enumerate(case.suppliers["material"])]
-    outputs += [
-        (nodes[supplier], materials[m], True) for supplier, made in case.byproducts.items() for m, _ in made
-    ]
+    outputs += [(nodes[supplier], materials[m], True) for supplier, made in case.byproducts.items() for m, _ in made]
     consumers = [(place, materials[m]) for place, m in enumerate(case.suppliers["input"]) if m]
     consumers += [(nodes[market], materials[m]) for market, wanted in case.markets.items() for m in wanted]
     made = pd.DataFrame(outputs, columns=["origin", "material", "second"])

@@ -147,7 +147,8 @@ def requirement_met(model: BlockData, layout: Layout) -> None:
         for (m, k, y), tonnes in case.required.items() if tonnes > 0
     }  # fmt: skip
 
-    def balance(_: BlockData, *key: int) -> object:
+    def balance(_: BlockData, market: int, material: int, year: int) -> object:
+        key = market, material, year
         received = [model.flow[f] for f in flows.get(key, ())]
         missing = [model.shortage[i] for i in short.get(key, ())]
         total = required[key]

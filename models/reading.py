@@ -64,7 +64,9 @@ def _read_table(path: Path, table: str, problems: Problems) -> pd.DataFrame:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        problems.add(file, "not UTF-8 text: save the file as CSV UTF-8", line, "", f"byte 0x{error.object[error.start]:02x}")
+        problems.add(
+            file, "not UTF-8 text: save the file as CSV UTF-8", line, "", f"byte 0x{error.object[error.start]:02x}"
+        )
         return blank_table(table)
     if "\0" in text:
         problems.add(file, "a NUL character: this is not a text file", text[: text.index("\0")].count("\n") + 1)
@@ -89,8 +91,7 @@ def _read_table(path: Path, table: str, problems: Problems) -> pd.DataFrame:
         return blank_table(table)
     by_name = dict(zip(header, zip(*cells, strict=True), strict=True))
     values = {
-        name: _column_values(column, by_name.get(name), rows, file, problems)
-        for name, column in columns(table).items()
+        name: _column_values(column, by_name.get(name), rows, file, problems) for name, column in columns(table).items()
     }
     return _frame(table, values, rows)
 

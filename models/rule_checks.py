@@ -86,7 +86,7 @@ def check_rules(case: Case, problems: Problems) -> None:
         elif rule.kind == "budget":
             _check_budget(case, rule, place, problems)
         elif rule.kind == "emissions":
-            if not [s for s in rule_subjects(case, rule)]:
+            if not rule_subjects(case, rule):
                 problems.add("case.toml", "matches nothing: no market requires what it names", None, place)
         else:
             _check_selection(case, rule, place, problems)

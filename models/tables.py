@@ -77,9 +77,7 @@ class Allowed:
 _IN_ID = "letters, digits, space and _ . + -, starting with a letter or digit, up to 80, no '..'"
 
 Id = Annotated[str, AfterValidator(_identifier), Allowed(_IN_ID, "id")]
-Country = Annotated[
-    str, AfterValidator(_country), Allowed("an ISO 3166-1 alpha-3 country code (or XKX)", "country")
-]
+Country = Annotated[str, AfterValidator(_country), Allowed("an ISO 3166-1 alpha-3 country code (or XKX)", "country")]
 Endpoint = Annotated[
     str,
     AfterValidator(_endpoint),

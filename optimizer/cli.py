@@ -21,7 +21,7 @@ Start with `oremix optimize`, then `oremix optimize --mineral lithium --max-coun
 Exit codes: 0 done, 1 our fault, 2 wrong input, 3 no plan can meet the rules, 4 stopped early, 5 audit mismatch.""",
 )  # fmt: skip
 
-USAGE = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this typer keeps it
+USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever this typer keeps it
 
 
 @app.command()
@@ -178,9 +178,9 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _failed(as_json, "stopped", [{"message": "stopped by the user"}], 4)
     except USAGE as error:
-        message = getattr(error, "format_message", lambda: str(error))()
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
         if not as_json:
-            getattr(error, "show", lambda: sys.stderr.write(message + "\n"))()
+            error.show() if hasattr(error, "show") else sys.stderr.write(message + "\n")
         return _failed(as_json, "error", [{"message": message}], 2, say=False)
     except BrokenPipeError:
         sys.stderr.close()
@@ -221,7 +221,7 @@ def main() -> None:
     stdout goes to stderr, so that stdout holds our results (or the one JSON document) and nothing else.
     """
     sys.stdout.flush()
-    with open(os.dup(1), "w", encoding=sys.stdout.encoding, errors="backslashreplace") as ours:
+    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="backslashreplace") as ours:
         os.dup2(2, 1)
         sys.stdout = ours
         code = run(sys.argv[1:])

@@ -54,8 +54,11 @@ def optimize(
     elif plan.status == "infeasible":
         views.infeasible(screen, plan)
     else:
-        screen.print(Text(f"{plan.status}: no plan was found in the time allowed (--set solve.seconds=600)"
-                          if plan.status == "stopped" else "unbounded: costs fall without end; check negative costs"))  # fmt: skip
+        why = {
+            "stopped": "stopped: no plan was found in the time allowed (more time: --set solve.seconds=600)",
+            "unbounded": "unbounded: costs fall without end; check negative costs",
+        }
+        screen.print(Text(why[plan.status]))
     return code
 
 
@@ -242,8 +245,8 @@ def new(folder: Path, source: str, as_json: bool) -> int:
     if as_json:
         _json({"status": "ok", "case": str(folder)})
     else:
-        console.results().print(Text(f"{folder}: edit tables/*.csv, then oremix check {folder}, oremix optimize {folder}"),
-                                soft_wrap=True)  # fmt: skip
+        advice = f"{folder}: edit tables/*.csv, then oremix check {folder}, oremix optimize {folder}"
+        console.results().print(Text(advice), soft_wrap=True)
     return 0
 
 

@@ -16,7 +16,9 @@ def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
         shares = plan.tables["shares"]
         mixes.append(shares[shares["by"] == "channel"].set_index([*keys, "member"])["share"].rename(name))
         risk = plan.tables["risk"].set_index(keys)
-        risks.append(risk[["hhi_country", "largest_country", "largest_share", "import_reliance"]].add_suffix(f"@{name}"))
+        risks.append(
+            risk[["hhi_country", "largest_country", "largest_share", "import_reliance"]].add_suffix(f"@{name}")
+        )
         listed = plan.tables["rules"].set_index(["rule", "bound", "mineral", "material", "member", "year"])
         rules.append(listed[["value", "limit", "price_usd_per_y"]].add_suffix(f"@{name}"))
     import pandas as pd

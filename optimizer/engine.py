@@ -7,9 +7,9 @@ typed 1 (<=), 0, -1 (>=); HiGHS' clock adds up over solves, options stay set, so
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import highspy
 import numpy as np
@@ -111,6 +111,7 @@ class Solution:
     iterations: int
     seconds: float
     certificate: Certificate | None = None
+    bound: float = float("nan")
 
     @property
     def has_plan(self) -> bool:
@@ -124,7 +125,9 @@ def compile_model(model: BlockData) -> Program:
     rhs = np.asarray(form.rhs, dtype=float)
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
     places = {
-        id(data): (variable.local_name, index) for variable in model.component_objects(Var) for index, data in variable.items()
+        id(data): (variable.local_name, index)
+        for variable in model.component_objects(Var)
+        for index, data in variable.items()
     }
     bounds = [variable.bounds for variable in form.columns]
     return Program(
@@ -156,6 +159,7 @@ class Engine:
     program: Program
     column_unit: Floats
     log: Path | None = None
+    _threads: ClassVar[int | None] = None
     highs: highspy.Highs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -210,6 +214,9 @@ class Engine:
         self._option("presolve", "choose" if limits.presolve else "off")
         self._option("mip_rel_gap", limits.gap)
         self._option("mip_abs_gap", 0.0)
+        if Engine._threads not in (None, limits.threads):
+            highspy.Highs.resetGlobalScheduler(True)  # HiGHS' one scheduler keeps the first number of threads
+        Engine._threads = limits.threads
         self._option("threads", limits.threads)
         self._option("random_seed", 0)
         began = highs.getRunTime()
@@ -229,9 +236,9 @@ class Engine:
         x = scaled * self.column_unit
         objective = float(self.program.cost @ x)
         if whole:
-            gap = float(info.mip_gap) if status == "stopped" or self.program.integer.any() else 0.0
-            return Solution("feasible" if status == "stopped" else status, x, None, None, objective, gap,
-                            int(info.mip_node_count), seconds)  # fmt: skip
+            return Solution("feasible" if status == "stopped" else status, x, None, None, objective,
+                            float(info.mip_gap), int(info.mip_node_count), seconds,
+                            bound=float(info.mip_dual_bound) * self.money_unit)  # fmt: skip
         dual = np.array(solution.row_dual)
         certificate = self._certify(scaled, dual)
         prices = dual * self.money_unit / self.row_unit
@@ -277,12 +284,14 @@ class Engine:
         """The program with its whole-number columns fixed at (rounded) ``x``: an LP, with prices."""
         program, whole = self.program, self.program.integer
         rounded = np.round(x)
-        return Engine(
-            Program(program.matrix, program.row_lower, program.row_upper, program.cost,
-                    np.where(whole, rounded, program.lower), np.where(whole, rounded, program.upper),
-                    np.zeros_like(whole), program.rows, program.names),
-            self.column_unit, self.log,
-        )  # fmt: skip
+        lower, upper = np.where(whole, rounded, program.lower), np.where(whole, rounded, program.upper)
+        program = replace(program, lower=lower, upper=upper, integer=np.zeros_like(whole))
+        return Engine(program, self.column_unit, self.log)
+
+    def relaxed(self) -> Engine:
+        """The program without its whole-number conditions: an LP."""
+        program = replace(self.program, integer=np.zeros_like(self.program.integer))
+        return Engine(program, self.column_unit, self.log)
 
     def elastic(
         self, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float], free_weight: Sequence[float] = ()

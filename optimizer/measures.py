@@ -80,11 +80,11 @@ def stage_tonnes(layout: Layout, suppliers: pd.DataFrame, flows: pd.DataFrame) -
     delivered["stage"] = "delivered"
     main = suppliers[["mineral", "stage", "year", "supplier", "produced_t"]]
     main = main.rename(columns={"supplier": "origin", "produced_t": "t"})
-    second = flows[flows["byproduct"].astype(bool)]
+    taken = flows[flows["byproduct"].astype(bool)]
     second = pd.DataFrame({
-        "mineral": second["material"].map(case.materials["mineral"]),
-        "stage": second["material"].map(case.materials["stage"]),
-        "year": second["year"], "origin": second["origin"], "t": second["t"],
+        "mineral": taken["material"].map(case.materials["mineral"]),
+        "stage": taken["material"].map(case.materials["stage"]),
+        "year": taken["year"], "origin": taken["origin"], "t": taken["t"],
     })  # fmt: skip
     made = pd.concat([main, second], ignore_index=True) if len(second) else main
     made = made.groupby(["mineral", "stage", "year", "origin"], as_index=False)["t"].sum()
@@ -161,7 +161,9 @@ def rule_table(layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int,
     return pd.DataFrame(found, columns=columns)
 
 
-def tables_of(layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None) -> dict[str, pd.DataFrame]:
+def tables_of(
+    layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None
+) -> dict[str, pd.DataFrame]:
     """All tables of a plan."""
     suppliers, flows = supplier_table(layout, x), flow_table(layout, x)
     shares = share_table(stage_tonnes(layout, suppliers, flows))

@@ -51,7 +51,8 @@ Bans = Annotated[
     list[str] | None, typer.Option("--ban", help="Nothing from this bloc (repeatable).", rich_help_panel=_RULES)
 ]
 StageName = Annotated[
-    str, typer.Option("--stage", help="Where the rules by flag apply: delivered, extraction, ...", rich_help_panel=_RULES)
+    str,
+    typer.Option("--stage", help="Where the rules by flag apply: delivered, extraction, ...", rich_help_panel=_RULES),
 ]
 StatusQuo = Annotated[
     bool, typer.Option("--status-quo", help="Go on buying as today instead of planning.", rich_help_panel=_RUN)

@@ -66,9 +66,7 @@ class Plan:
     def cost(self, by: str = "cost") -> pd.DataFrame:
         """Undiscounted USD a year by cost family, mineral, or supplier (its own production cost), a column a year."""
         if by == "supplier":
-            made = self.tables["suppliers"].assign(
-                usd_per_y=lambda t: t["produced_t"] * t["cost_usd_per_t"]
-            )
+            made = self.tables["suppliers"].assign(usd_per_y=lambda t: t["produced_t"] * t["cost_usd_per_t"])
             return made[made["produced_t"] > 0].pivot_table(index="supplier", columns="year", values="usd_per_y",
                                                             aggfunc="sum", fill_value=0.0)  # fmt: skip
         if by not in ("cost", "mineral"):

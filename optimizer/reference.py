@@ -22,8 +22,8 @@ def column_rows(name: str | None = None) -> list[dict[str, Any]]:
 
 def markdown_reference() -> str:
     """models/COLUMNS.md: every table with its columns."""
-    lines = ["# Columns of the case tables", "", "Made by `oremix columns --markdown` from the row classes; "
-             "required columns are **bold**. Any table may carry `source` and `note`.", ""]  # fmt: skip
+    lines = ["# Columns of the case tables", "", ("Made by `oremix columns --markdown` from the row "
+             "classes; required columns are **bold**. Any table may carry `source` and `note`."), ""]  # fmt: skip
     for table, row in TABLES.items():
         lines += [f"## {table}.csv", "", str(row.__doc__), "", "| column | unit | default | allowed | meaning |",
                   "|---|---|---|---|---|"]  # fmt: skip

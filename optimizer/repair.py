@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from models.build import build
 from models.case import Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
+from optimizer.cutting import Cutter, spread
 from optimizer.engine import ElasticEngine, Engine, Limits, Program, Solution, compile_model
-from optimizer.solving import Cutter, column_units, program_columns, spread
+from optimizer.solving import column_units, program_columns
 
 HARD = 1e3  # one per cent of demand or of a contract weighs as much as 1000 per cent of a rule's limit
+# A repair with whole numbers is good enough within this of the smallest, or the best found in this time.
+GAP, SECONDS = 1e-3, 20.0
 _ACTIVE = 1e-7
 
 
@@ -81,12 +84,8 @@ class _Elastic:
         elastic = engine.elastic(weights, bounds, list(curved.values()))
         cutter = Cutter(layout, self.rows, self.columns)
         cutter.slack_column = dict(zip(curved, elastic.free_columns, strict=True))
-        solution = cutter.solve(elastic.engine, limits)
-        if solution.has_plan and program.integer.any():
-            fixed = elastic.engine.fixed(solution.x)
-            again = cutter.solve(fixed, limits)
-            if again.has_plan:
-                elastic.engine, solution = fixed, again
+        enough = replace(limits, gap=max(limits.gap, GAP), seconds=min(limits.seconds, SECONDS))
+        elastic.engine, solution = cutter.optimum(elastic.engine, enough)
         self.solution, self.cutter = solution, cutter
         return solution, (elastic, cutter)
 
@@ -97,7 +96,9 @@ class _Elastic:
             return max(abs(row.limit), 1.0)
         if base <= 0 or row.kind == "ban":
             at = self.case.years.index(row.year)
-            codes = np.unique(self.layout.column_material[row.base.columns if len(row.base.columns) else row.top.columns])
+            codes = np.unique(
+                self.layout.column_material[row.base.columns if len(row.base.columns) else row.top.columns]
+            )
             base = max(float(self.layout.need_t[codes, at].sum()), 1e-6)
         if row.kind in ("index", "emissions"):
             return base * max(row.limit, 1e-6)
@@ -204,8 +205,9 @@ class _Elastic:
         if family == "requirement_met":
             market, material, at = index
             name = case.materials["material"].iloc[material]
-            return [{"what": "demand", "name": list(case.markets)[market], "mineral": case.materials.loc[name, "mineral"],
-                     "year": case.years[at], "limit": limit, "material": name}]  # fmt: skip
+            return [{"what": "demand", "name": list(case.markets)[market],
+                     "mineral": case.materials.loc[name, "mineral"], "year": case.years[at], "limit": limit,
+                     "material": name}]  # fmt: skip
         if family == "pool_available":
             name = case.materials["material"].iloc[index[0]]
             return [{"what": "feedstock", "name": name, "mineral": case.materials.loc[name, "mineral"],
@@ -250,5 +252,3 @@ def _rounded(value: float, row: RuleRow) -> float:
         return float(round(value))
     room = (1e-6 if row.kind == "hhi" else 1e-8) * max(abs(value), 1e-3)
     return value + room if row.bound == "max" else value - room
-
-

@@ -207,9 +207,11 @@ def _factor_notes(quo: StatusQuo) -> list[str]:
 
 def _about(case: Case) -> dict[str, Any]:
     return {
-        "oremix": version("oremix"), "case": case.name, "as_of": case.settings.as_of, "fingerprint": case.fingerprint,
+        "oremix": version("oremix"), "case": case.name, "as_of": case.settings.as_of,
+        "fingerprint": case.fingerprint,
         "home": case.home, "years": list(case.years), "weights": [float(w) for w in case.weights],
-        "price_base_year": case.settings.horizon.price_base_year, "minerals": list(dict.fromkeys(case.materials["mineral"])),
+        "price_base_year": case.settings.horizon.price_base_year,
+        "minerals": list(dict.fromkeys(case.materials["mineral"])),
         "seconds": {},
     }  # fmt: skip
 
@@ -221,10 +223,16 @@ def _describe(plan: Plan, solved: Solved, layout: Layout) -> None:
         whole_numbers=solved.whole_numbers, dropped_lanes=layout.dropped_lanes, hhi_cuts=len(solved.cuts),
         iterations=solved.iterations,
         certificate=None if solved.certificate is None else vars(solved.certificate),
-        prices="of the linear program" if solved.prices is not None else
-        "none: the plan has whole-number decisions, so a limit has no single price" if len(solved.x) else "none: no plan",
+        prices=_prices_note(solved),
     )  # fmt: skip
     plan.about["seconds"] = {name: round(value, 4) for name, value in solved.seconds.items()}
+
+
+def _prices_note(solved: Solved) -> str:
+    """Where the prices come from, or why there are none."""
+    if solved.prices is not None:
+        return "of the linear program"
+    return "none: the plan has whole-number decisions, so a limit has no single price" if len(solved.x) else "none: no plan"
 
 
 def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) -> list[dict[str, Any]]:
@@ -241,4 +249,3 @@ def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) ->
         status_quo=status_quo, status_quo_usd_per_y=today,
     )  # fmt: skip
     return [finding.as_dict() for finding in audit(case, answer)]
-

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -26,7 +25,9 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
     """
     target = out if out is not None else _free_name(Path("runs"), case.name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CaseError([Problem("--out", "the folder is there already and not empty: name a new one", value=str(target))])
+        raise CaseError(
+            [Problem("--out", "the folder is there already and not empty: name a new one", value=str(target))]
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     plan.run = str(target)
     temporary = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -49,7 +50,7 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
         temporary.chmod(0o755)
         if target.exists():
             target.rmdir()
-        os.replace(temporary, target)
+        temporary.replace(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -58,7 +59,7 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
 
 def _free_name(folder: Path, name: str) -> Path:
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "run"
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
     target, count = folder / f"{safe}-{stamp}", 1
     while target.exists():
         count += 1

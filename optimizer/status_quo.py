@@ -17,9 +17,10 @@ from models.costs import cost_materials, objective, usd_per_unit
 from models.lanes import Ints
 from models.layout import Layout, lay_out
 from models.network import entry_of
+from optimizer.cutting import spread
 from optimizer.engine import Certificate, Engine, Limits, Program
 from optimizer.repair import find_repair
-from optimizer.solving import column_units, program_columns, spread
+from optimizer.solving import column_units, program_columns
 
 
 @dataclass
@@ -50,7 +51,9 @@ class StatusQuo:
             inside = self.layout.column_year == at
             by_material = np.bincount(materials[inside], weights=cost[inside], minlength=len(case.materials))
             found["", "", year] = float(cost[inside].sum())
-            for material, mineral, usd in zip(case.materials.index, case.materials["mineral"], by_material, strict=True):
+            for material, mineral, usd in zip(
+                case.materials.index, case.materials["mineral"], by_material, strict=True
+            ):
                 found[mineral, material, year] = float(usd)
                 found[mineral, "", year] = found.get((mineral, "", year), 0.0) + float(usd)
         return found
@@ -115,7 +118,8 @@ def status_quo_program(layout: Layout) -> Program:
     main = np.flatnonzero(~case.lanes.is_byproduct[layout.flow_lane])
     numbers = np.arange(count)
     family("production_leaves", list(range(count)), [entry[made[main], layout.flow_year[main]], numbers],
-           [flowing[main], producing], [np.ones(len(main)), -np.ones(count)], np.zeros(count), np.zeros(count))  # fmt: skip
+           [flowing[main], producing], [np.ones(len(main)), -np.ones(count)],
+           np.zeros(count), np.zeros(count))  # fmt: skip
 
     consuming = np.flatnonzero((case.suppliers["input"] != "").to_numpy()[layout.production_supplier])
     row_of = np.full(count, -1, dtype=np.int64)
@@ -135,9 +139,8 @@ def status_quo_program(layout: Layout) -> Program:
     maker, code = pairs // len(case.materials), pairs % len(case.materials)
     names = case.suppliers["supplier"].to_numpy()
     materials = case.materials["material"].to_numpy()
-    ratio = np.array([
-        dict(case.byproducts[names[layout.production_supplier[p]]])[materials[k]] for p, k in zip(maker, code, strict=True)
-    ])  # fmt: skip
+    ratios = [dict(case.byproducts[name]) for name in names[layout.production_supplier[maker]]]
+    ratio = np.array([made_with[material] for made_with, material in zip(ratios, materials[code], strict=True)])
     family("byproduct_made", list(zip(maker.tolist(), code.tolist(), strict=True)), [pair_of, np.arange(len(pairs))],
            [flowing[second], producing[maker]], [np.ones(len(second)), -ratio],
            np.full(len(pairs), -np.inf), np.zeros(len(pairs)))  # fmt: skip
@@ -179,8 +182,8 @@ def _production(layout: Layout) -> Floats | None:
         return None
     count, years = len(case.materials), len(case.years)
     needed = np.zeros((count, years))
-    for (_, material, year), tonnes in case.required.items():
-        needed[layout.material_code[material], case.years.index(year)] += tonnes
+    for (_, name, year), tonnes in case.required.items():
+        needed[layout.material_code[name], case.years.index(year)] += tonnes
     incumbent = case.suppliers["incumbent_t"].to_numpy(dtype=float)
     recovery = case.suppliers["recovery"].to_numpy(dtype=float)
     inputs = [layout.material_code.get(name, -1) for name in case.suppliers["input"]]

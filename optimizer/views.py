@@ -13,7 +13,12 @@ from rich.text import Text
 from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
 
-CHANNELS = (("domestic", "d", "green"), ("allied", "a", "cyan"), ("recycling", "r", "yellow"), ("incumbent", "i", "red"))
+CHANNELS = (
+    ("domestic", "d", "green"),
+    ("allied", "a", "cyan"),
+    ("recycling", "r", "yellow"),
+    ("incumbent", "i", "red"),
+)
 _CELLS = 10
 
 
@@ -126,9 +131,7 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
         ])  # fmt: skip
     arrow = "" if quo is None else "today -> "
     console.print()
-    console.print(
-        table([f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported", "binding rules"], rows)
-    )
+    console.print(table([f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported", "binding rules"], rows))
     legend = Text("mix: each letter a tenth; ")
     for name, letter, colour in CHANNELS:
         legend.append(f"{letter} {name}  ", style=colour)
@@ -227,7 +230,9 @@ def _proof(console: Console, plan: Plan) -> None:
 def infeasible(console: Console, plan: Plan) -> None:
     """Why there is no plan: what cannot hold together, and the nearest limits that can."""
     if plan.about.get("status_quo"):
-        console.print(Text("There is no status quo: nothing that is bought today makes what is required.", style="bold"))
+        console.print(
+            Text("There is no status quo: nothing that is bought today makes what is required.", style="bold")
+        )
         for item in plan.conflict:
             console.print(Text(f"  {plain(item['name'])}: no supplier has incumbent_t that could grow to it"))
         return
@@ -281,7 +286,9 @@ def _conflicts(console: Console, plan: Plan, most: int = 12) -> None:
         said = []
         for what, names in parts.items():
             listed = sorted(names)
-            said.append(f"{words[what]} {', '.join(listed[:4])}" + (f" and {len(listed) - 4} more" if len(listed) > 4 else ""))
+            said.append(
+                f"{words[what]} {', '.join(listed[:4])}" + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+            )
         console.print(Text(f"  {plain(mineral or 'all')}: {plain('; '.join(said))}"))
     if len(grouped) > most:
         console.print(Text(f"  ... and {len(grouped) - most} more minerals (--json has them all)"))
@@ -310,14 +317,18 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
         for risk, mix in zip(risks, mixes, strict=True):
             if material in risk.index:
                 now = risk.loc[material]
-                cells.append(mix_bar(mix.get(material, {})) + Text(
-                    f" {now['largest_country']} {percent(now['largest_share'])} {_hhi(now['hhi_country'])}"))
+                cells.append(
+                    mix_bar(mix.get(material, {}))
+                    + Text(f" {now['largest_country']} {percent(now['largest_share'])} {_hhi(now['hhi_country'])}")
+                )
             else:
                 cells.append(Text("-"))
         rows.append([material, *cells])
     console.print()
     console.print(table([f"delivered {at}", *(plain(name) for name in names)], rows))
-    console.print(Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI"))
+    console.print(
+        Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI")
+    )
     listed = [sorted(set(plan.tables["rules"]["rule"])) for plan in plans]
     if any(rules != listed[0] for rules in listed):
         every = list(dict.fromkeys(rule for rules in listed for rule in rules))

@@ -25,12 +25,11 @@ class Outcome:
         return json.loads(self.out)
 
 
-@pytest.fixture
-def write_case(tmp_path: Path) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def write_case_to() -> Callable[..., Path]:
     """Write a case folder from {table: CSV text or bytes} and the text or bytes of case.toml."""
 
-    def write(tables: Mapping[str, str | bytes], toml: str | bytes | None, name: str = "case") -> Path:
-        folder = tmp_path / name
+    def write(folder: Path, tables: Mapping[str, str | bytes], toml: str | bytes | None) -> Path:
         texts = {f"tables/{table}.csv": text for table, text in tables.items()}
         if toml is not None:
             texts["case.toml"] = toml
@@ -43,7 +42,19 @@ def write_case(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def oremix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def write_case(write_case_to: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """``write_case_to`` a folder of this test's own: write_case(tables, toml, name)."""
+
+    def write(tables: Mapping[str, str | bytes], toml: str | bytes | None, name: str = "case") -> Path:
+        return write_case_to(tmp_path / name, tables, toml)
+
+    return write
+
+
+@pytest.fixture
+def oremix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
     """Run one command line in this process, in an empty folder of its own."""
     from optimizer.cli import run
 

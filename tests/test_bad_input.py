@@ -58,7 +58,9 @@ class Found:
             and (self.row is None or error["row"] == self.row)
             and self.column in error["column"]
             and (not self.value or error["value"] == self.value)
-            and all(word.lower() in f"{error['message']} {error['column']} {error['value']}".lower() for word in self.says)
+            and all(
+                word.lower() in f"{error['message']} {error['column']} {error['value']}".lower() for word in self.says
+            )
         )
 
 
@@ -302,6 +304,8 @@ SETTINGS = (
     toml("an unknown way to read lanes", "[market]", '[network]\nlanes = "closed"\n[market]', Found(TOM, column="network.lanes", value="closed", says=("open", "listed"))),
     toml("a time limit of 0", "[market]", "[solve]\nseconds = 0\n[market]", Found(TOM, column="solve.seconds")),
     toml("a market in no country", 'home = "USA"', 'home = "USA"\ncountries = { japan = "JAP" }', Found(TOM, column="market.countries.japan", value="JAP")),
+    toml("home put elsewhere", 'home = "USA"', 'home = "USA"\ncountries = { home = "CHN" }', Found(TOM, column="market.countries", says=("home",))),
+    rule("a share that is true", SHARE + "max = true", Found(TOM, column="rules.r.max", says=("number",))),
     toml("rules that are no list", 'name = "metal"', 'rules = 3', Found(TOM, column="rules", says=("[[rules]]",))),
 )  # fmt: skip
 

@@ -173,7 +173,9 @@ def test_a_cell_of_supplier_years_is_set_by_itself(case: Case) -> None:
 )  # fmt: skip
 def test_where_picks_the_rows_in_which_everything_holds(text: str, touched: str, case: Case) -> None:
     changed = change(case, sets(text))
-    before, after = (dict(zip(c.suppliers["supplier"], c.suppliers["capacity_t"], strict=True)) for c in (case, changed))
+    before, after = (
+        dict(zip(c.suppliers["supplier"], c.suppliers["capacity_t"], strict=True)) for c in (case, changed)
+    )
     assert {name for name in before if after[name] == 2 * before[name]} == set(touched)
     assert {name for name in before if after[name] == before[name]} == set("abmnp") - set(touched)
 
@@ -186,7 +188,14 @@ def test_mineral_and_stage_select_in_lanes_and_demand(case: Case) -> None:
 
 
 def test_several_sets_are_applied_from_left_to_right(case: Case) -> None:
-    changed = change(case, sets("suppliers[supplier=n].capacity_t=100", "suppliers[supplier=n].capacity_t*=3", "suppliers[supplier=n].capacity_t+=1"))
+    changed = change(
+        case,
+        sets(
+            "suppliers[supplier=n].capacity_t=100",
+            "suppliers[supplier=n].capacity_t*=3",
+            "suppliers[supplier=n].capacity_t+=1",
+        ),
+    )
     assert by_year(changed, "n", "capacity_t") == [301] * 3
 
 
@@ -224,6 +233,15 @@ def test_a_step_in_supplier_years_may_not_become_negative(case: Case) -> None:
     refused(case, sets("suppliers[supplier=a].capacity_t+=-50"), "supplier_years", "-10")
 
 
+def test_a_change_that_changes_nothing_is_not_silent(case: Case) -> None:
+    """The freight of the row is blank: there is nothing to multiply, and that is an error or at least warned of."""
+    try:
+        changed = change(case, sets("lanes[origin=country:CHN].freight_usd_per_t*=2"))
+    except CaseError:
+        return
+    assert any("freight_usd_per_t" in warning for warning in changed.warnings)
+
+
 @pytest.mark.parametrize("text", ["nonsense", "=3", "rules.cap.max", ""])
 def test_a_set_without_a_key_or_a_value_is_wrong_input(text: str) -> None:
     with pytest.raises(CaseError):
@@ -249,7 +267,9 @@ def test_what_changes_in_supplier_years_is_logged_too(text: str, steps: list[Any
 def test_a_scenario_scales_and_goes_on_in_supplier_years(case: Case) -> None:
     changed = change(case, Request(scenarios=["dear"]))
     assert by_year(changed, "a", "cost_usd_per_t") == [20, 20, 28]
-    assert {(c.old, c.new, c.by) for c in changed.changes if c.key.startswith("suppliers[")} == {(10, 20, "scenario dear")}
+    assert {(c.old, c.new, c.by) for c in changed.changes if c.key.startswith("suppliers[")} == {
+        (10, 20, "scenario dear")
+    }
 
 
 def test_where_takes_a_list(case: Case) -> None:
@@ -285,27 +305,46 @@ def test_what_is_used_twice_is_applied_once(case: Case) -> None:
     assert limit(changed, "cap") == 0.5 and by_year(changed, "a", "cost_usd_per_t")[0] == 20
 
 
-@pytest.mark.parametrize(("names", "max_share"), [(("half", "over_half"), 0.7), (("over_half", "half"), 0.5), (("half", "tight"), 0.2)])
+@pytest.mark.parametrize(
+    ("names", "max_share"), [(("half", "over_half"), 0.7), (("over_half", "half"), 0.5), (("half", "tight"), 0.2)]
+)
 def test_a_later_scenario_wins(names: tuple[str, ...], max_share: float, case: Case) -> None:
     assert limit(change(case, Request(scenarios=names)), "cap") == pytest.approx(max_share)
 
 
 def test_set_wins_over_a_scenario(case: Case) -> None:
-    changed = change(case, Request(scenarios=["half", "dear"], sets={"rules.cap.max": 0.8, "suppliers[supplier=a].cost_usd_per_t+": 1}))
+    changed = change(
+        case,
+        Request(scenarios=["half", "dear"], sets={"rules.cap.max": 0.8, "suppliers[supplier=a].cost_usd_per_t+": 1}),
+    )
     assert limit(changed, "cap") == 0.8 and by_year(changed, "a", "cost_usd_per_t")[0] == 21
-    assert [(c.old, c.new, c.by) for c in changed.changes if c.key == "rules.cap.max"] == [(0.9, 0.5, "scenario half"), (0.5, 0.8, "--set")]
+    assert [(c.old, c.new, c.by) for c in changed.changes if c.key == "rules.cap.max"] == [
+        (0.9, 0.5, "scenario half"),
+        (0.5, 0.8, "--set"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("ring", ("ring", "ring_back")), ("missing", ("missing", "no row", "PER")), ("hafl", ("no such scenario", "'half'"))],
+    [
+        ("ring", ("ring", "ring_back")),
+        ("missing", ("missing", "no row", "PER")),
+        ("hafl", ("no such scenario", "'half'")),
+    ],
 )
 def test_a_scenario_that_cannot_be_is_wrong_input(name: str, words: tuple[str, ...], case: Case) -> None:
     refused(case, Request(scenarios=[name]), *words)
 
 
 def test_several_wrong_requests_are_named_at_once(case: Case) -> None:
-    refused(case, Request(scenarios=["missing", "hafl"], sets={"rules.cup.max": 1, "suppliers.capacity": 1}), "PER", "'half'", "'cap'", "'capacity_t'")
+    refused(
+        case,
+        Request(scenarios=["missing", "hafl"], sets={"rules.cup.max": 1, "suppliers.capacity": 1}),
+        "PER",
+        "'half'",
+        "'cap'",
+        "'capacity_t'",
+    )
 
 
 # Presets
@@ -349,7 +388,9 @@ def test_every_preset_applies_to_small_or_says_what_is_missing(name: str, bundle
     [("crma", {"crma_extraction", "crma_processing", "crma_recycling", "crma_single_extraction", "crma_single_processing", "crma_single_delivered"}),
      ("china_export_ban", set()), ("eu_battery_recycled", set()), ("us_4872_now", set()), ("single_country_50", {"single_country_50_delivered", "single_country_50_processing"})],
 )  # fmt: skip
-def test_preset_rules_that_small_has_nothing_for_are_left_out(name: str, kept: set[str], bundled: dict[str, Case]) -> None:
+def test_preset_rules_that_small_has_nothing_for_are_left_out(
+    name: str, kept: set[str], bundled: dict[str, Case]
+) -> None:
     """small: lithium only, 2030 only; the battery rules begin in 2032. No supplier of spodumene in the USA: min 10% of
     extraction keeps its row and allows nothing, unless nothing at all is selected."""
     changed = change(bundled["small"], Request(scenarios=[name]))
@@ -359,7 +400,11 @@ def test_preset_rules_that_small_has_nothing_for_are_left_out(name: str, kept: s
         assert any(c.key == f"rules.{left}" and c.new is None for c in changed.changes)
 
 
-@pytest.mark.parametrize("names", [("feoc", "feoc_every_stage"), ("crma", "crma"), ("single_country_50", "us_diversification", "uk_2035")], ids=" ".join)
+@pytest.mark.parametrize(
+    "names",
+    [("feoc", "feoc_every_stage"), ("crma", "crma"), ("single_country_50", "us_diversification", "uk_2035")],
+    ids=" ".join,
+)
 def test_presets_go_together(names: tuple[str, ...], bundled: dict[str, Case]) -> None:
     """A later one wins; only what ``use`` combines can clash."""
     changed = change(bundled["us"], Request(scenarios=names))
@@ -388,7 +433,10 @@ def test_mineral_drops_rules_about_others_and_lists_them(case: Case) -> None:
     """Nickel is only a part of magnets here and no longer delivered, so a rule on its delivery is idle too."""
     part = change(case, Request(minerals=["magnets"]))
     assert {rule.name for rule in part.rules} == {"spread", "early"}
-    assert {c.key for c in part.changes if c.key.startswith("rules.") and c.new is None} == {"rules.cap", "rules.nickel_only"}
+    assert {c.key for c in part.changes if c.key.startswith("rules.") and c.new is None} == {
+        "rules.cap",
+        "rules.nickel_only",
+    }
 
 
 def test_mineral_keeps_both_that_are_named(case: Case) -> None:
@@ -399,7 +447,11 @@ def test_mineral_keeps_both_that_are_named(case: Case) -> None:
 
 def test_mineral_goes_with_scenarios_and_sets_about_others(case: Case) -> None:
     part = change(case, Request(scenarios=["both"], sets={"rules.cap.max": 0.8}, minerals=["nickel"]))
-    assert set(part.suppliers["supplier"]) == {"n"} and {rule.name for rule in part.rules} == {"nickel_only", "spread", "early"}
+    assert set(part.suppliers["supplier"]) == {"n"} and {rule.name for rule in part.rules} == {
+        "nickel_only",
+        "spread",
+        "early",
+    }
 
 
 @pytest.mark.parametrize(
@@ -429,14 +481,26 @@ def test_year_interpolates_over_the_whole_series(case: Case) -> None:
 
 def test_no_rules_drops_the_case_s_own_and_lists_them(case: Case) -> None:
     free = change(case, Request(no_rules=True))
-    assert free.rules == () and {c.key for c in free.changes} == {"rules.cap", "rules.nickel_only", "rules.spread", "rules.early"}
+    assert free.rules == () and {c.key for c in free.changes} == {
+        "rules.cap",
+        "rules.nickel_only",
+        "rules.spread",
+        "rules.early",
+    }
 
 
 def test_no_rules_keeps_those_of_presets_and_flags(case: Case) -> None:
     from optimizer.options import flag_rules
 
-    free = change(case, Request(no_rules=True, scenarios=["single_country_50"], rules=flag_rules("delivered", {"max-hhi": "0.8"}, [])))
-    assert {rule.name for rule in free.rules} == {"single_country_50_delivered", "single_country_50_processing", "max-hhi"}
+    free = change(
+        case,
+        Request(no_rules=True, scenarios=["single_country_50"], rules=flag_rules("delivered", {"max-hhi": "0.8"}, [])),
+    )
+    assert {rule.name for rule in free.rules} == {
+        "single_country_50_delivered",
+        "single_country_50_processing",
+        "max-hhi",
+    }
 
 
 def test_demand_scale_multiplies_every_requirement(case: Case) -> None:
@@ -478,17 +542,23 @@ def test_what_it_costs_by_hand(arguments: tuple[str, ...], usd: float, oremix: A
      ("max-incumbent", "90%", "share", "max", 1), ("max-country", "90%", "each_share", "max", 2), ("max-supplier", "90%", "each_share", "max", 4),
      ("max-hhi", "0.9", "hhi", "max", 1), ("ban", "covered", "ban", "max", 1)],
 )  # fmt: skip
-def test_rules_by_flag_are_named_like_the_flag(flag: str, value: str, kind: str, bound: str, rows: int, oremix: Any) -> None:
+def test_rules_by_flag_are_named_like_the_flag(
+    flag: str, value: str, kind: str, bound: str, rows: int, oremix: Any
+) -> None:
     """Two foreign countries and four suppliers can deliver; home is not capped."""
     document = oremix("optimize", "small", "--no-rules", f"--{flag}", value, "--json").document
     found = document["rules"]
-    assert {(row["rule"], row["kind"], row["bound"], row["stage"]) for row in found} == {(flag, kind, bound, "delivered")}
+    assert {(row["rule"], row["kind"], row["bound"], row["stage"]) for row in found} == {
+        (flag, kind, bound, "delivered")
+    }
     assert len(found) == rows
     assert any(c["key"] == f"rules.{flag}" for c in document["changes"])
 
 
 def test_rules_by_flag_hold_at_the_stage_asked_for(oremix: Any) -> None:
-    document = oremix("optimize", "small", "--no-rules", "--max-country", "90%", "--stage", "processing", "--json").document
+    document = oremix(
+        "optimize", "small", "--no-rules", "--max-country", "90%", "--stage", "processing", "--json"
+    ).document
     assert {row["stage"] for row in document["rules"]} == {"processing"}
 
 
@@ -511,5 +581,7 @@ def test_check_names_scenarios_that_cannot_be(write_case: Callable[..., Path], o
     done = oremix("check", write_case(TABLES, TOML), "--json")
     assert done.code == 2
     text = str(done.document["errors"])
-    assert all(name in text for name in ("scenarios.clash", "scenarios.clash_of_cells", "scenarios.ring", "scenarios.missing"))
+    assert all(
+        name in text for name in ("scenarios.clash", "scenarios.clash_of_cells", "scenarios.ring", "scenarios.missing")
+    )
     assert "scenarios.half" not in text and "scenarios.both'" not in text

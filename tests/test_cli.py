@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -144,7 +145,7 @@ def test_json_is_one_document_for_every_exit_code(name: str, ended: Any) -> None
     if document["status"] in ("infeasible", "stopped"):
         assert document["objective_usd"] is None
     if done.code in (2, 3) or document["status"] == "stopped":
-        assert not Path("runs").exists()
+        assert list(Path.cwd().iterdir()) == []
 
 
 def test_a_traceback_comes_only_when_asked_for(ended: Any) -> None:
@@ -206,11 +207,21 @@ def test_the_document_has_the_keys_that_are_promised(oremix: Any) -> None:
     assert {row["by"] for row in document["shares"]} == {"channel", "country", "controller", "supplier"}
 
 
-@pytest.fixture
-def ran(oremix: Any) -> tuple[str, str]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of the small case: as it is, and without its rule."""
-    for name, more in (("one", ()), ("two", ("--no-rules",))):
-        assert oremix("optimize", "small", "--out", name, "--quiet", *more).code == 0
+    from optimizer import Request, load_case, optimize
+
+    folder = tmp_path_factory.mktemp("made")
+    for name, request in (("one", Request()), ("two", Request(no_rules=True))):
+        assert optimize(load_case("small"), request, out=folder / name).ok
+    return folder
+
+
+@pytest.fixture
+def ran(made: Path, oremix: Any) -> tuple[str, str]:
+    """The two runs in the folder of the test."""
+    shutil.copytree(made, ".", dirs_exist_ok=True)
     return "one", "two"
 
 
@@ -323,7 +334,10 @@ def test_presets_have_source_dates_and_status(oremix: Any) -> None:
 
 
 def test_show_year_picks_the_year(oremix: Any, write_case: Any) -> None:
-    case = write_case({**TABLES, "demand": "material,year,required_t\nmetal,2030,100\nmetal,2040,50\n"}, TOML.replace("2030", "2030, 2040"))
+    case = write_case(
+        {**TABLES, "demand": "material,year,required_t\nmetal,2030,100\nmetal,2040,50\n"},
+        TOML.replace("2030", "2030, 2040"),
+    )
     assert oremix("optimize", case, "--out", "run").code == 0
     assert "delivered 2030" in oremix("show", "run", "--show-year", "2030").out
     rows = oremix("show", "run", "suppliers", "--show-year", "2030", "--json").document["rows"]
@@ -345,17 +359,29 @@ def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-@pytest.fixture
-def nasty(write_case: Any, oremix: Any) -> Path:
-    """A case with each of the names as a supplier's name, as a demand's sector and in the title, run into ``run``."""
+@pytest.fixture(scope="module")
+def nasty_made(write_case_to: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case with each of the names as a supplier's name, as a demand's sector and in the title, and its run."""
+    from optimizer import load_case, optimize
+
+    folder = tmp_path_factory.mktemp("nasty")
     suppliers, demand = TABLES["suppliers"], "material,year,required_t,sector,shortage_usd_per_t\n"
     for number, name in enumerate(NASTY.values()):
         suppliers += f"n{number},{quoted(name)},CHL,allied,metal,1,4\n"
         demand += f"metal,2030,15,{quoted(name)},900\n"
     title = json.dumps(" ".join(NASTY.values())).replace("\x7f", "\\u007f")
-    case: Path = write_case({**TABLES, "suppliers": suppliers, "demand": demand}, f"title = {title}\n{TOML}")
-    assert oremix("optimize", case, "--out", "run").code == 0
-    return case
+    case = write_case_to(
+        folder / "case", {**TABLES, "suppliers": suppliers, "demand": demand}, f"title = {title}\n{TOML}"
+    )
+    assert optimize(load_case(case), out=folder / "run").ok
+    return folder
+
+
+@pytest.fixture
+def nasty(nasty_made: Path, oremix: Any) -> Path:
+    """The case above; its run is ``run`` in the folder of the test."""
+    shutil.copytree(nasty_made / "run", "run")
+    return nasty_made / "case"
 
 
 @pytest.mark.parametrize(
@@ -393,10 +419,15 @@ def test_names_come_back_unchanged(nasty: Path, oremix: Any) -> None:
     """The case as run reads back to the same case, whatever its texts hold."""
     again = oremix("check", "run/case", "--json")
     assert again.code == 0, again.out[:500]
-    assert again.document["fingerprint"] == json.loads(Path("run/plan.json").read_text(encoding="utf-8"))["about"]["fingerprint"]
+    assert (
+        again.document["fingerprint"]
+        == json.loads(Path("run/plan.json").read_text(encoding="utf-8"))["about"]["fingerprint"]
+    )
 
 
-@pytest.mark.parametrize("name", ["../../escape", "/abs", "a/b", "..", ".", "", "con", "x" * 300], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["../../escape", "/abs", "a/b", "..", ".", "", "con", "x" * 300], ids=lambda name: repr(name[:12])
+)
 def test_a_case_name_never_becomes_a_path(name: str, write_case: Any, oremix: Any, tmp_path: Path) -> None:
     case = write_case(TABLES, f"name = {json.dumps(name)}\n" + TOML)
     before = {path for path in tmp_path.rglob("*") if "work" not in path.parts}
@@ -416,7 +447,9 @@ def test_a_case_name_never_becomes_a_path(name: str, write_case: Any, oremix: An
      ("columns",), ("presets",), ("presets", "crma"), ("doctor",), ("check", "small"), ("optimize", "small", "--min-domestic", "0.9")],
     ids=" ".join,
 )  # fmt: skip
-def test_80_columns_are_enough(arguments: tuple[str, ...], ran: Any, oremix: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_80_columns_are_enough(
+    arguments: tuple[str, ...], ran: Any, oremix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -511,5 +544,26 @@ def test_in_a_real_terminal(tmp_path: Path) -> None:
 
 def test_a_terminal_without_unicode_still_gets_its_answer(write_case: Any, tmp_path: Path) -> None:
     case = write_case(TABLES, f'title = "{NASTY["not ASCII"]}"\n' + TOML)
-    done = call("optimize", str(case), cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = call("check", str(case), cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("--status-quo",), ("--min-domestic", "0.9"), ("--no-rules", "--max-hhi", "0.35")],
+    ids=["a plan", "the status quo", "rules that cannot hold", "an HHI"],
+)  # fmt: skip
+def test_no_time_at_all_is_stopped_early(more: tuple[str, ...], oremix: Any) -> None:
+    """A real limit, not a pretended one: with or without a plan, nothing may be claimed that was not proved."""
+    done = oremix("optimize", "small", "--set", "solve.seconds=1e-9", *more, "--json")
+    document = done.document
+    assert (done.code, document["status"]) in ((4, "stopped"), (4, "feasible"), (0, "optimal")), document.get("errors")
+    if done.code == 4 and document["status"] == "stopped":
+        assert document["objective_usd"] is None and not Path("runs").exists()
+
+
+def test_check_of_us_tells_sizes_and_coverage(oremix: Any) -> None:
+    document = oremix("check", "us", "--json").document
+    assert document["status"] == "ok" and document["sizes"]["minerals"] == 15
+    assert document["sizes"]["suppliers"] >= 250
+    assert sum(row["share_of_rows"] for row in document["coverage"]) == pytest.approx(1)
+    assert {"published", "price", "assumption"} <= {row["cost_basis"] for row in document["coverage"]}

@@ -108,7 +108,7 @@ def test_the_tables_hold_the_plan(odd: Path, oremix: Any) -> None:
         for row, told in zip(table.to_dict("records"), document[name], strict=True):
             for key, value in told.items():
                 cell = row[key]
-                if isinstance(value, bool) or isinstance(value, str):
+                if isinstance(value, (bool, str)):
                     assert cell == str(value), (name, key)
                 elif value is None:
                     assert cell == "", (name, key)
@@ -135,7 +135,18 @@ def test_the_case_as_run_reads_back_and_gives_the_same_plan(more: tuple[str, ...
     assert again.code == 0, again.out[:500]
     one, two = without_times(first.document), without_times(again.document)
     assert one["about"]["fingerprint"] == two["about"]["fingerprint"]
-    for key in ("objective_usd", "cost_usd_per_y", "suppliers", "flows", "shares", "risk", "rules", "shortage", "costs", "status_quo"):
+    for key in (
+        "objective_usd",
+        "cost_usd_per_y",
+        "suppliers",
+        "flows",
+        "shares",
+        "risk",
+        "rules",
+        "shortage",
+        "costs",
+        "status_quo",
+    ):
         assert one[key] == two[key], key
     for name in os.listdir("run/case/tables"):
         assert Path("run/case/tables", name).read_bytes() == Path("again/case/tables", name).read_bytes()
@@ -153,7 +164,11 @@ def test_the_case_as_run_of_a_relaxed_plan_gives_the_same_plan(oremix: Any) -> N
 def test_the_case_as_run_keeps_sources_and_notes(odd: Path, oremix: Any) -> None:
     oremix("optimize", odd, "--out", "run")
     cells = pd.read_csv("run/case/tables/materials.csv", dtype=str, keep_default_na=False)
-    assert list(cells["source"]) == ["", "a", "a b"] and cells["note"].iloc[2] == 'said "about"' and cells["basis"].iloc[2] == "t Li, as metal"
+    assert (
+        list(cells["source"]) == ["", "a", "a b"]
+        and cells["note"].iloc[2] == 'said "about"'
+        and cells["basis"].iloc[2] == "t Li, as metal"
+    )
 
 
 def test_the_fingerprint_tells_cases_apart(odd: Path, oremix: Any) -> None:
@@ -161,7 +176,10 @@ def test_the_fingerprint_tells_cases_apart(odd: Path, oremix: Any) -> None:
         return str(oremix("check", odd, *more, "--json").document["fingerprint"])
 
     assert fingerprint() == fingerprint()
-    others = [fingerprint("--set", text) for text in ("rules.cap.max=0.76", "suppliers[supplier=007].cost_usd_per_t=3000.31", "horizon.discount_rate=0")]
+    others = [
+        fingerprint("--set", text)
+        for text in ("rules.cap.max=0.76", "suppliers[supplier=007].cost_usd_per_t=3000.31", "horizon.discount_rate=0")
+    ]
     assert len({fingerprint(), *others}) == 4
 
 
@@ -190,16 +208,19 @@ def test_the_order_of_rows_does_not_change_the_plan(odd: Path, write_case: Calla
     }
 
 
-@pytest.fixture
-def moved(odd: Path, oremix: Any, tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def moved(write_case_to: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two runs in another place, without the case that they were made from."""
-    for name, more in (("one", ()), ("two", CHANGED)):
-        assert oremix("optimize", odd, *more, "--out", name).code == 0
-    away = tmp_path / "away"
-    away.mkdir()
-    for name in ("one", "two"):
-        shutil.move(name, away / name)
-    shutil.rmtree(odd)
+    from optimizer import Request, load_case, optimize
+
+    away = tmp_path_factory.mktemp("away")
+    home = write_case_to(tmp_path_factory.mktemp("home") / "case", TABLES, TOML)
+    request = Request(scenarios=["dear"], sets={"rules.cap.max": 0.7}, demand_scale=1.1,
+                      rules=[{"name": "max-country", "kind": "each_share", "each": "country", "max": 0.65}])  # fmt: skip
+    for name, changes in (("one", Request()), ("two", request)):
+        assert optimize(load_case(home), changes, out=home / name).ok
+        shutil.move(home / name, away / name)
+    shutil.rmtree(home)
     return away / "one", away / "two"
 
 
@@ -230,7 +251,9 @@ def test_show_gives_numbers_to_the_last_digit(moved: tuple[Path, Path], oremix: 
     assert [row["value"] for row in shown["rules"]] == [row["value"] for row in stored["rules"]]
 
 
-@pytest.mark.parametrize("table", ["suppliers", "flows", "shares", "risk", "rules", "shortage", "costs", "changes", "status_quo_flows"])
+@pytest.mark.parametrize(
+    "table", ["suppliers", "flows", "shares", "risk", "rules", "shortage", "costs", "changes", "status_quo_flows"]
+)
 def test_show_gives_each_table(table: str, moved: tuple[Path, Path], oremix: Any) -> None:
     assert oremix("show", moved[1], table).code == 0
     rows = oremix("show", moved[1], table, "--json").document["rows"]
@@ -297,7 +320,7 @@ def test_out_that_holds_something_is_left_alone(oremix: Any) -> None:
     for out in ("full", "file", "full/notes.txt"):
         done = oremix("optimize", "small", "--out", out, "--json")
         assert done.code == 2 and out in str(done.document["errors"])
-    assert sorted(path.as_posix() for path in Path(".").rglob("*")) == ["file", "full", "full/notes.txt"]
+    assert sorted(path.as_posix() for path in Path().rglob("*")) == ["file", "full", "full/notes.txt"]
     assert Path("full/notes.txt").read_text() == Path("file").read_text() == "keep"
 
 
@@ -310,9 +333,12 @@ def test_a_second_run_does_not_overwrite_the_first(oremix: Any) -> None:
 
 @pytest.mark.parametrize("out", [(), ("--out", "run"), ("--out", "empty")], ids=["runs", "new", "empty"])
 @pytest.mark.parametrize(
-    "broken", ["pandas.DataFrame.to_csv", "optimizer.run_folder.write_case", "tomli_w.dumps", "shutil.copyfile", "os.replace"]
+    "broken",
+    ["pandas.DataFrame.to_csv", "optimizer.run_folder.write_case", "tomli_w.dumps", "shutil.copyfile", "os.replace"],
 )
-def test_nothing_is_left_half_written(broken: str, out: tuple[str, ...], oremix: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_half_written(
+    broken: str, out: tuple[str, ...], oremix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -320,7 +346,7 @@ def test_nothing_is_left_half_written(broken: str, out: tuple[str, ...], oremix:
     monkeypatch.setattr(broken, full)
     done = oremix("optimize", "small", *out, "--json")
     assert done.code != 0 and "No space left" in str(done.document["errors"])
-    left = {path.as_posix() for path in Path(".").rglob("*")} - {"runs", "empty"}
+    left = {path.as_posix() for path in Path().rglob("*")} - {"runs", "empty"}
     assert left == set()
 
 
@@ -348,3 +374,27 @@ def test_python_writes_only_when_asked(oremix: Any) -> None:
         {("lithium", "lithium_chemicals", "allied"): 0.4, ("lithium", "lithium_chemicals", "incumbent"): 0.4,
          ("lithium", "lithium_chemicals", "recycling"): 0.2}, abs=1e-6)  # fmt: skip
     assert plan.audit == []
+
+
+def test_a_status_quo_run_is_shown_as_one(oremix: Any) -> None:
+    made = oremix("optimize", "small", "--status-quo", "--out", "run").out
+    shown = oremix("show", "run").out
+    assert shown.splitlines()[1] == made.splitlines()[1]
+
+
+def test_two_runs_in_one_second_are_both_kept(oremix: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process takes the name between the choice of it and the writing."""
+    from optimizer import run_folder
+
+    write = run_folder.write_case
+
+    def meanwhile(case: Any, folder: Path) -> None:
+        taken = folder.parent.parent / folder.parent.name.lstrip(".").rpartition("-")[0]
+        taken.mkdir()
+        (taken / "plan.json").write_text("of another")
+        write(case, folder)
+
+    monkeypatch.setattr(run_folder, "write_case", meanwhile)
+    done = oremix("optimize", "small", "--json")
+    assert done.code == 0, done.out[:300]
+    assert len(os.listdir("runs")) == 2

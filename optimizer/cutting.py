@@ -1,0 +1,131 @@
+"""Solves with HHI cones and whole numbers kept: tangent cuts where the point breaks a cone, outer approximation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from models.case import Floats
+from models.lanes import Ints
+from models.layout import Layout
+from models.rule_rows import RuleRow
+from models.rules import Cut, tangent
+from optimizer.engine import Engine, EngineError, Limits, Solution
+
+_STALL = 1e-12
+
+
+def spread(x: Floats, columns: Ints) -> Floats:
+    """Program values as layout values (columns that the model does not use are 0)."""
+    return np.where(columns >= 0, x[np.maximum(columns, 0)], 0.0) if len(x) else np.zeros(len(columns))
+
+
+@dataclass
+class Cutter:
+    """Solves, adds the tangents that the point breaks, and solves again until every HHI row holds to 1e-7."""
+
+    layout: Layout
+    rows: Sequence[RuleRow]
+    columns: Ints
+    cuts: list[Cut] = field(default_factory=list)
+    seconds: float = 0.0
+    slack_column: dict[int, int] = field(default_factory=dict)
+
+    def solve(self, engine: Engine, limits: Limits) -> Solution:
+        """The optimum with all HHI rows kept; raises ``EngineError`` if a cut does not move the point."""
+        curved = self._curved
+        last = np.zeros(0)
+        left = limits.seconds
+        while True:
+            solution = engine.solve(replace(limits, seconds=max(left, 0.01)))
+            self.seconds += solution.seconds
+            left -= solution.seconds
+            if not solution.has_plan or not curved:
+                return solution
+            x = spread(solution.x, self.columns)
+            cuts = [self._tangent(number, x, solution.x) for number in curved]
+            found = [cut for cut in cuts if cut is not None]
+            if not found:
+                return solution
+            if len(last) and np.abs(x - last).max() <= _STALL * max(1.0, float(np.abs(x).max())):
+                if all(self._close(number, x) for number in curved):
+                    return solution
+                raise EngineError("an HHI cut did not move the point: the cone cannot be cut more closely")
+            last = x
+            self.give(engine, found)
+            self.cuts.extend(found)
+
+    def optimum(self, engine: Engine, limits: Limits) -> tuple[Engine, Solution]:
+        """The optimum with HHI rows and whole numbers kept, and the engine (an LP) that proves it.
+
+        With whole numbers: cuts of the relaxed program first, then MILP and the LP with its whole numbers fixed
+        in turn (outer approximation), until the best plan is within the gap of the MILP's bound.
+        """
+        ends = time.perf_counter() + limits.seconds
+        if not engine.program.integer.any():
+            return engine, self.solve(engine, limits)
+        if self._curved:
+            relaxed = self.solve(engine.relaxed(), limits)
+            if not relaxed.has_plan:
+                return engine, relaxed
+            self.give(engine, self.cuts)
+        best: tuple[Engine, Solution] | None = None
+        while True:
+            left = replace(limits, seconds=max(ends - time.perf_counter(), 0.01))
+            whole = engine.solve(left)
+            self.seconds += whole.seconds
+            if not whole.has_plan:
+                if best is None or whole.status != "stopped":
+                    return engine, whole
+                return best[0], replace(best[1], status="feasible")
+            before, lp = len(self.cuts), engine.fixed(whole.x)
+            fixed = self.solve(lp, left)
+            if fixed.has_plan and (best is None or fixed.objective < best[1].objective):
+                best = lp, fixed
+            fresh = self.cuts[before:]
+            if best is not None:
+                gap = max(0.0, best[1].objective - whole.bound) / max(abs(best[1].objective), 1e-9)
+                best = best[0], replace(best[1], status=whole.status, gap=gap)
+                if not fresh or gap <= limits.gap or whole.status == "feasible":
+                    return best
+            elif not fresh:  # rounding alone made it infeasible: the MILP's own point stands
+                return engine, whole
+            self.give(engine, fresh)
+
+    @property
+    def _curved(self) -> list[int]:
+        return [number for number, row in enumerate(self.rows) if row.kind == "hhi"]
+
+    def _tangent(self, number: int, x: Floats, raw: Floats) -> Cut | None:
+        cut = tangent(self.rows[number], number, x)
+        if cut is not None and number in self.slack_column:
+            terms = cut.terms
+            over = float(terms.coefficients @ x[terms.columns] + terms.constant)
+            scale = max(1e-9, abs(self.rows[number].base.value(x)))
+            if over - raw[self.slack_column[number]] <= 1e-8 * scale:
+                return None
+        return cut
+
+    def _close(self, number: int, x: Floats) -> bool:
+        value = self.rows[number].value(x)
+        return not value > self.rows[number].limit * (1 + 9e-7)
+
+    def give(self, engine: Engine, cuts: Sequence[Cut]) -> None:
+        """Add the cuts to an engine's program."""
+        terms: list[tuple[Ints, Floats]] = []
+        limits: list[float] = []
+        for cut in cuts:
+            columns, inverse = np.unique(cut.terms.columns, return_inverse=True)
+            values = np.bincount(inverse, weights=cut.terms.coefficients, minlength=len(columns)).astype(float)
+            places = self.columns[columns]
+            kept = places >= 0
+            places, values = places[kept], values[kept]
+            if cut.row in self.slack_column:
+                places = np.append(places, self.slack_column[cut.row])
+                values = np.append(values, -1.0)
+            terms.append((places, values))
+            limits.append(-cut.terms.constant)
+        engine.add_rows(terms, limits, "hhi_cut")
