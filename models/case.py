@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.config import Settings, parse_settings, read_toml
+from models.config import Settings, parse_settings, read_toml, usable_settings
 from models.lanes import Lanes, find_lanes
 from models.problems import CaseError, Problem, Problems
 from models.reading import read_tables
@@ -181,7 +181,7 @@ class Case:
 
     def market_country(self, market: str) -> str:
         """ISO3 of the country in which a market lies; "" where none is given."""
-        return self.settings.market.countries.get(market, self.home if market == "home" else "")
+        return self.home if market == "home" else self.settings.market.countries.get(market, "")
 
     @cached_property
     def pools(self) -> dict[str, tuple[Floats, Floats]]:
@@ -279,9 +279,14 @@ def read_case(name: str | Path) -> tuple[Case | None, Problems]:
     raw = read_toml(folder / "case.toml", "case.toml", problems)
     settings = parse_settings(raw, "case.toml", problems) if raw is not None else None
     tables = read_tables(folder, problems)
+    if settings is None and raw is not None:
+        settings = usable_settings(raw)
     if raw is None or settings is None:
         return None, problems
-    case = Case(settings.name or folder.resolve().name, settings, raw, tables)
+    limits: dict[tuple[str, str, str, str, str, int], float] = {}
+    for item in settings.relaxed:
+        limits[item.rule, item.bound, item.mineral, item.material, item.member, item.year] = item.limit
+    case = Case(settings.name or folder.resolve().name, settings, raw, tables, relaxed=limits)
     check_case(case, problems)
     return case.with_(warnings=tuple(problems.warnings)), problems
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,13 @@ STEPPED = ("capacity_t", "cost_usd_per_t", "min_t")
 class Request:
     """What a run changes in a case, as the command line or Python asks for it.
 
-    ``sets``: KEY -> value; a KEY that ends in ``*`` multiplies, in ``+`` adds. ``rules``: raw rules added by
+    ``sets``: KEY -> value, or pairs of them in the order in which they apply; a KEY that ends in ``*`` multiplies,
+    in ``+`` adds. ``rules``: raw rules added by
     flags. ``minerals`` and ``years``: keep only those.
     """
 
     scenarios: Sequence[str] = ()
-    sets: Mapping[str, Any] = field(default_factory=dict)
+    sets: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()
     rules: Sequence[dict[str, Any]] = ()
     minerals: Sequence[str] = ()
     years: Sequence[int] = ()
@@ -61,38 +62,39 @@ class Editor:
         self.log: list[Change] = list(case.changes)
         self.problems = Problems()
         self.optional: set[str] = set()  # preset rules: dropped, and said so, where the case has nothing for them
+        self.flags: set[str] = set()
+        self._added: set[str] = set()  # rules that the scenario at work adds
+        self._earlier: set[str] = set()  # rules that scenarios before it added
         self.warnings = list(case.warnings)
 
     def scenario(self, name: str) -> None:
-        """Apply a scenario of the case, or a preset, with all that it uses."""
-        order = self._resolve(name, ())
-        if order is None:
-            return
-        owners: dict[Any, str] = {}
-        for step in order:
-            cells = self._apply_scenario(step)
-            for cell in cells if step != name else ():
-                if cell in owners:
-                    self._problem(
-                        f"scenarios.{name}.use", f"{owners[cell]!r} and {step!r} both set {_cell_text(cell)}: "
-                        "keep one of them, or set it in the scenario that uses them"
-                    )  # fmt: skip
-                owners[cell] = step
+        """Apply a scenario of the case, or a preset, with all that it uses; what it sets wins over what stands."""
+        self._earlier |= self._added
+        self._added = set()
+        self._apply(name, (), {})
 
-    def _resolve(self, name: str, path: tuple[str, ...]) -> list[str] | None:
+    def _apply(self, name: str, path: tuple[str, ...], done: dict[str, dict[Any, str]]) -> dict[Any, str]:
+        """Apply a scenario once: the cells that it and all it uses set, and which scenario set each."""
         if name in path:
             self._problem(f"scenarios.{name}.use", "uses itself: " + " -> ".join([*path, name]))
-            return None
+            return {}
+        if name in done:
+            return done[name]
         found = self._find(name)
         if found is None:
-            return None
-        order: list[str] = []
+            return {}
+        owners: dict[Any, str] = {}
         for used in found.use:
-            part = self._resolve(used, (*path, name))
-            if part is None:
-                return None
-            order += [step for step in part if step not in order]
-        return [*order, name]
+            for cell, owner in self._apply(used, (*path, name), done).items():
+                if owners.get(cell, owner) != owner:
+                    self._problem(
+                        f"scenarios.{name}.use",
+                        f"{owners[cell]!r} and {owner!r} both set {_cell_text(cell)}: use one of them",
+                    )
+                owners[cell] = owner
+        owners |= dict.fromkeys(self._apply_own(name, found), name)
+        done[name] = owners
+        return owners
 
     def _find(self, name: str) -> Scenario | None:
         own = self.case.settings.scenarios
@@ -103,13 +105,12 @@ class Editor:
         self._problem("--scenario", f"no such scenario or preset; {nearest(name, [*own, *presets()])}", name)
         return None
 
-    def _apply_scenario(self, name: str) -> list[Any]:
-        scenario = self._find(name)
-        assert scenario is not None
+    def _apply_own(self, name: str, scenario: Scenario) -> list[Any]:
         by = f"scenario {name}"
         cells: list[Any] = []
         for rule in scenario.rules:
             self.add_rule(dict(rule), by, optional=name not in self.case.settings.scenarios)
+            cells.append(("rule", rule.get("name"), "kind"))
         for key, value in scenario.set.items():
             cells += self.set_key(key, value, by)
         for number, change in enumerate(scenario.change, 1):
@@ -119,17 +120,23 @@ class Editor:
                     cells += self.change_cells(change.table, change.where, column, operation, value, by, place)
         return cells
 
-    def add_rule(self, rule: dict[str, Any], by: str, optional: bool = False) -> None:
-        """Add a rule; a name that is taken is an error."""
+    def add_rule(self, rule: dict[str, Any], by: str, optional: bool = False, flag: bool = False) -> None:
+        """Add a rule; a name that is taken is an error, but a later scenario's rule replaces an earlier one's."""
         name = rule.get("name")
-        if any(known.get("name") == name for known in self.raw["rules"]):
+        taken = any(known.get("name") == name for known in self.raw["rules"])
+        if taken and (flag or name not in self._earlier):
             self._problem(f"rules.{name}", f"{by} adds a rule of a name that another rule has")
             return
-        self.raw["rules"].append(rule)
+        self.raw["rules"] = [known for known in self.raw["rules"] if known.get("name") != name] + [rule]
+        self._added.add(str(name))
         if optional:
             self.optional.add(str(name))
+        if flag:
+            self.flags.add(str(name))
         limits = {key: rule[key] for key in LIMIT_KEYS.get(str(rule.get("kind")), ()) if key in rule}
-        self.log.append(Change(f"rules.{name}", None, limits or rule.get("kind"), by))
+        self.log.append(
+            Change(f"rules.{name}", "an earlier scenario's" if taken else None, limits or rule.get("kind"), by)
+        )
 
     def set_key(self, key: str, value: Any, by: str) -> list[Any]:
         """Set, multiply (KEY*) or add to (KEY+) a rule's key, a setting, or table cells."""
@@ -226,21 +233,25 @@ class Editor:
                     column,
                 )
                 continue
-            frame.iloc[index, frame.columns.get_loc(column)] = new
+            frame.at[frame.index[index], column] = new
             cells.append((table, _row_name(frame, table, index), column))
             self.log.append(Change(f"{table}[{cells[-1][1]}].{column}", _plain(old), _plain(new), by))
+        if not cells and not self.problems.found:
+            self._problem(place, f"no {column} is given in the rows matched: nothing to {operation}; use set")
         if table == "suppliers" and column in STEPPED:
-            self._later_steps(frame.loc[kept, "supplier"], column, operation, value)
+            self._later_steps(frame.loc[kept, "supplier"], column, operation, value, by)
         return cells
 
-    def _later_steps(self, suppliers: pd.Series, column: str, operation: str, value: float) -> None:
+    def _later_steps(self, suppliers: pd.Series, column: str, operation: str, value: float, by: str) -> None:
         """A scale or add goes on in supplier_years; a set replaces the later values."""
         steps = self.tables["supplier_years"]
-        later = steps["supplier"].isin(set(suppliers)).to_numpy()
-        old = steps.loc[later, column]
-        steps.loc[later, column] = (
-            np.nan if operation == "set" else old * value if operation == "scale" else old + value
-        )
+        later = steps["supplier"].isin(set(suppliers)) & steps[column].notna()
+        for index in np.flatnonzero(later).tolist():
+            old = float(steps[column].iloc[index])
+            new = np.nan if operation == "set" else old * value if operation == "scale" else old + value
+            steps.at[steps.index[index], column] = new
+            key = f"supplier_years[{_row_name(steps, 'supplier_years', index)}].{column}"
+            self.log.append(Change(key, old, _plain(new), by))
 
     def _matching(self, table: str, where: Mapping[str, Any], place: str) -> np.ndarray[Any, Any] | None:
         frame = self.tables[table]
@@ -271,6 +282,13 @@ class Editor:
             return None
         return kept
 
+    def _by_flag(self, problem: Problem) -> Problem:
+        """A problem of a rule that a flag made, told of the flag."""
+        for name in self.flags:
+            if problem.column == f"rules.{name}" or problem.column.startswith(f"rules.{name}."):
+                return replace(problem, file=f"--{name}", column="")
+        return problem
+
     def _problem(self, place: str, message: str, value: str = "") -> None:
         self.problems.found.append(Problem(place, message, None, "", value))
 
@@ -285,6 +303,7 @@ class Editor:
             case = _drop_idle(case, self.optional)
         problems = Problems()
         check_case(case, problems, recheck_cells=True)
+        problems.found = [self._by_flag(problem) for problem in problems.found]
         problems.raise_any()
         return case.with_(warnings=tuple(dict.fromkeys([*self.warnings, *problems.warnings])))
 
@@ -325,14 +344,15 @@ def change(case: Case, request: Request) -> Case:
         editor = Editor(case)
         for name in request.scenarios:
             editor.scenario(name)
-        for key, value in request.sets.items():
+        pairs = request.sets.items() if isinstance(request.sets, Mapping) else request.sets
+        for key, value in pairs:
             editor.set_key(key, value, "--set")
         if request.demand_scale is not None:
             editor.change_cells("demand", {}, "required_t", "scale", request.demand_scale, "--demand-scale",
                                 "--demand-scale")  # fmt: skip
         for rule in request.rules:
             if check_rule(rule, f"--{rule['name']}", editor.problems) is not None:
-                editor.add_rule(rule, f"--{rule['name']}")
+                editor.add_rule(rule, f"--{rule['name']}", flag=True)
         case = editor.finish()
     if request.minerals:
         case = keep_minerals(case, request.minerals)

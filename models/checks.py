@@ -10,6 +10,7 @@ import pandas as pd
 
 from models.problems import Problems, nearest
 from models.reading import checked_column
+from models.rule_checks import check_rules
 from models.tables import TABLES, columns
 
 if TYPE_CHECKING:
@@ -22,24 +23,56 @@ def check_case(case: Case, problems: Problems, recheck_cells: bool = False) -> N
         _cells(case, problems)
     _unique(case, problems)
     _references(case, problems)
-    if problems.found:
-        return  # what follows reads across tables and would stumble over the same defects again
     _years(case, problems)
-    _materials(case, problems)
-    _suppliers(case, problems)
-    for first, second, cell in case.lanes.clashes if not problems.found else ():
+    sound = _sound(case, problems)
+    if sound is None:
+        return
+    problems.partial = any(len(sound.tables[name]) < len(case.tables[name]) for name in TABLES)
+    _materials(sound, problems)
+    if any("in a circle" in problem.message for problem in problems.found):
+        return
+    _suppliers(sound, problems)
+    for first, second, cell in sound.lanes.clashes:
         problems.add(
             _file("lanes"), f"contradicts row {first}: both match the same lane equally closely and give it another "
             f"{cell}; add a more specific row or make them agree", second, cell,
         )  # fmt: skip
-    if not problems.found:
-        from models.rule_checks import check_rules
+    check_rules(sound, problems)
 
-        check_rules(case, problems)
+
+def _sound(case: Case, problems: Problems) -> Case | None:
+    """The case without the rows that have a defect, so that the other checks can go on; None where too little."""
+    if not problems.found:
+        return case
+    every = [(name, column) for name in TABLES for column in columns(name).values() if column.required]
+    if any(problems.in_column(_file(n), c.name) and not _given(case.tables[n], c.name) for n, c in every):
+        return None  # a whole column is missing
+    tables = {}
+    for name, frame in case.tables.items():
+        wrong = problems.rows(_file(name))
+        tables[name] = frame[~frame["row"].isin(wrong)]
+    known = {"material": set(tables["materials"]["material"])}
+    suppliers = tables["suppliers"]
+    fed = suppliers["input"].isin(known["material"]) | (suppliers["input"] == "")
+    tables["suppliers"] = suppliers[suppliers["material"].isin(known["material"]) & fed]
+    known["supplier"] = set(tables["suppliers"]["supplier"])
+    for name in ("supplier_years", "byproducts", "demand", "feedstock"):
+        for column, names in known.items():
+            if column in tables[name]:
+                tables[name] = tables[name][tables[name][column].isin(names)]
+    lanes = tables["lanes"]
+    tables["lanes"] = lanes[lanes["material"].isin(known["material"]) | (lanes["material"] == "")]
+    if any(tables[name].empty for name in ("materials", "suppliers", "demand")):
+        return None
+    return case.with_(tables={name: frame.reset_index(drop=True) for name, frame in tables.items()})
 
 
 def _file(table: str) -> str:
     return f"tables/{table}.csv"
+
+
+def _given(frame: pd.DataFrame, column: str) -> bool:
+    return bool((frame[column].notna() & (frame[column] != "")).any())
 
 
 def _cells(case: Case, problems: Problems) -> None:
@@ -62,10 +95,13 @@ def _unique(case: Case, problems: Problems) -> None:
         if not row_class.unique or frame.empty:
             continue
         keys = list(row_class.unique)
-        filled = frame[keys].notna().all(axis=1) & (frame[keys[0]] != "")
+        filled = ~frame["row"].isin(problems.rows(_file(name)))
+        for key in keys:
+            if columns(name)[key].required:
+                filled &= frame[key].notna() & (frame[key] != "")
         for place in np.flatnonzero(frame.duplicated(keys) & filled):
             row = frame.iloc[place]
-            same = (frame[keys] == row[keys]).all(axis=1)
+            same = ((frame[keys] == row[keys]) | (frame[keys].isna() & row[keys].isna())).all(axis=1)
             first = int(frame.loc[same, "row"].iloc[0])
             shown = ", ".join(f"{row[key]:g}" if isinstance(row[key], float) else str(row[key]) for key in keys)
             what = "id" if len(keys) == 1 else "key"
@@ -88,6 +124,8 @@ def _references(case: Case, problems: Problems) -> None:
     for side, ids in (("origin", suppliers), ("destination", suppliers | markets)):
         lanes = case.tables["lanes"]
         plain = ~lanes[side].str.startswith("country:").astype(bool) & (lanes[side] != "*") & (lanes[side] != "")
+        if problems.in_column(_file("suppliers"), "supplier"):
+            continue
         for place in np.flatnonzero(plain & ~lanes[side].isin(ids | blocs)):
             name = lanes[side].iloc[place]
             what = "no supplier has this id" if side == "origin" else "no supplier or market has this id"
@@ -115,6 +153,8 @@ def _references(case: Case, problems: Problems) -> None:
 
 def _known(case: Case, problems: Problems, table: str, column: str, known: set[str], where: str) -> None:
     frame = case.tables[table]
+    if problems.in_column(_file(where.removesuffix(".csv")), column if column != "input" else "material"):
+        return  # the ids themselves are wrong there: what refers to them may be right
     for place in np.flatnonzero((frame[column] != "") & ~frame[column].isin(known)):
         value = frame[column].iloc[place]
         message = f"not in {where}; {nearest(value, sorted(known))}"
@@ -144,7 +184,11 @@ def _materials(case: Case, problems: Problems) -> None:
         problems.add(_file("demand"), "no market requires a feedstock: it feeds recyclers", row["row"], "material",
                      row["material"])  # fmt: skip
     for _, row in materials[materials["stage"] == "feedstock"].iterrows():
-        if row["material"] not in made and row["material"] not in set(case.tables["feedstock"]["material"]):
+        if (
+            not problems.partial
+            and row["material"] not in made
+            and row["material"] not in set(case.tables["feedstock"]["material"])
+        ):
             problems.add(_file("materials"), "this feedstock has neither rows in feedstock.csv nor a producer",
                          row["row"], "material", row["material"])  # fmt: skip
     if case.tables["demand"].empty and not problems.found:

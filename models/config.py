@@ -6,12 +6,21 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic import Strict as StrictType
 
 from models.problems import Problems, nearest
-from models.tables import ID_PATTERN, NAME_PATTERN, Country, Stage, countries
+from models.tables import ID_PATTERN, NAME_PATTERN, Country, countries
 
-STAGES = ("feedstock", "extraction", "processing", "manufacturing")
+STAGE_NAMES = ("delivered", "feedstock", "extraction", "processing", "manufacturing")
 LATER_RULES = {"provenance": "disruptions", "survive": "disruptions", "stock_days": "stockpiles"}
 LATER_BUDGETS = {"capital": "expansion", "public": "policy levers"}
 
@@ -27,11 +36,12 @@ def _as_tuple(value: Any) -> Any:
 
 
 Names = tuple[str, ...]
-ShareLimit = Annotated[float, Field(ge=0, le=1)]
-Limit = Annotated[float, Field(ge=0, lt=1e12)]
-Count = Annotated[int, Field(ge=0, lt=1e6)]
+ShareLimit = Annotated[float, StrictType(), Field(ge=0, le=1)]
+Limit = Annotated[float, StrictType(), Field(ge=0, lt=1e12)]
+Count = Annotated[int, StrictType(), Field(ge=0, lt=1e6)]
+StageName = Literal["delivered", "feedstock", "extraction", "processing", "manufacturing"]
 RuleName = Annotated[str, Field(pattern=rf"^{NAME_PATTERN.pattern}$", max_length=80)]
-RuleYear = Annotated[int, Field(ge=1900, le=2500)]
+RuleYear = Annotated[int, StrictType(), Field(ge=1900, le=2500)]
 
 
 class Where(Strict):
@@ -84,7 +94,7 @@ class RuleBase(Strict):
     """Keys that every rule takes."""
 
     name: RuleName
-    stage: Literal["delivered"] | Stage = "delivered"
+    stage: StageName = "delivered"
     mineral: Names | None = None
     material: Names | None = None
     from_year: RuleYear | None = None
@@ -179,7 +189,7 @@ class BudgetRule(RuleBase):
     """Cost of a year, in all or for each mineral (or material) named, at most max_usd_per_y."""
 
     kind: Literal["budget"]
-    max_usd_per_y: Annotated[float, Field(gt=-1e15, lt=1e15)]
+    max_usd_per_y: Annotated[float, StrictType(), Field(gt=-1e15, lt=1e15)]
     of: Literal["all", "premium", "capital", "public"] = "all"
 
     @model_validator(mode="after")
@@ -266,9 +276,9 @@ class Network(Strict):
 class Solve(Strict):
     """Limits of the solver."""
 
-    seconds: Annotated[float, Field(gt=0, lt=1e9)] = 300.0
+    seconds: Annotated[float, StrictType(), Field(gt=0, lt=1e9)] = 300.0
     gap: ShareLimit = 1e-4
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    threads: Annotated[int, StrictType(), Field(ge=0, le=1024)] = 0
 
 
 class TableChange(Strict):
@@ -305,6 +315,18 @@ class Scenario(Strict):
     _tuples = field_validator("use", mode="before")(_as_tuple)
 
 
+class Relaxed(Strict):
+    """One row of a rule at another limit than the rule's own, as --relax leaves it in the case as run."""
+
+    rule: str
+    bound: Literal["min", "max"]
+    mineral: str = ""
+    material: str = ""
+    member: str = ""
+    year: RuleYear
+    limit: Annotated[float, StrictType(), Field(gt=-1e15, lt=1e15)]
+
+
 class Settings(Strict):
     """All of case.toml."""
 
@@ -316,6 +338,7 @@ class Settings(Strict):
     network: Network = Network()
     solve: Solve = Solve()
     rules: tuple[Rule, ...] = ()
+    relaxed: tuple[Relaxed, ...] = ()
     scenarios: dict[str, Scenario] = Field(default_factory=dict)
 
 
@@ -336,45 +359,82 @@ def read_toml(path: Path, file: str, problems: Problems) -> dict[str, Any] | Non
 
 def parse_settings(raw: dict[str, Any], file: str, problems: Problems) -> Settings | None:
     """Settings from the raw document of case.toml; None where anything is wrong, all of it recorded."""
-    ok = _check_rules(raw.get("rules", []), file, problems)
-    for name in raw.get("scenarios", {}) if isinstance(raw.get("scenarios", {}), dict) else {}:
+    before = len(problems.found)
+    _check_rules(raw.get("rules", []), file, problems)
+    scenarios = raw.get("scenarios", {})
+    for name, scenario in scenarios.items() if isinstance(scenarios, dict) else ():
         if not NAME_PATTERN.fullmatch(name):
             problems.add(file, "a scenario name has letters, digits, _ and - only", None, f"scenarios.{name}")
-            ok = False
-    markets = raw.get("market", {}).get("countries", {}) if isinstance(raw.get("market", {}), dict) else {}
+        rules = scenario.get("rules", []) if isinstance(scenario, dict) else []
+        _check_rules(rules, file, problems, f"scenarios.{name}.")
+    market = raw.get("market", {})
+    markets = market.get("countries", {}) if isinstance(market, dict) else {}
     for name in markets if isinstance(markets, dict) else {}:
-        if not ID_PATTERN.fullmatch(name) or ".." in name:
+        if name == "home":
+            problems.add(file, "the market home lies in [market] home: name only other markets here", None,
+                         "market.countries.home")  # fmt: skip
+        elif not ID_PATTERN.fullmatch(name) or ".." in name:
             problems.add(file, "not a market id", None, "market.countries", name)
-            ok = False
+    broken = len(problems.found) > before
     try:
-        settings = Settings.model_validate({**raw, "rules": raw.get("rules", []) if ok else []})
+        settings = Settings.model_validate({**raw, "rules": [] if broken else raw.get("rules", [])})
     except ValidationError as error:
         for item in error.errors(include_url=False):
             _report(item, raw, file, problems)
         return None
-    return settings if ok else None
+    return None if broken else settings
 
 
-def _check_rules(rules: Any, file: str, problems: Problems) -> bool:
+def usable_settings(raw: dict[str, Any]) -> Settings | None:
+    """What can be read of a broken case.toml, so that the tables can still be checked; None where too little."""
+    kept = {key: value for key, value in raw.items() if key in Settings.model_fields}
+    rules = kept.get("rules", [])
+    kept["rules"] = [rule for rule in rules if _valid(rule)] if isinstance(rules, list) else []
+    for _ in range(20):
+        try:
+            return Settings.model_validate(kept)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                kept = _without(kept, list(item["loc"]))
+    return None
+
+
+def _valid(rule: Any) -> bool:
+    try:
+        RULES.validate_python(rule)
+    except ValidationError:
+        return False
+    return True
+
+
+def _without(document: Any, place: list[Any]) -> Any:
+    """A copy of the document without what stands at the place (or the nearest thing around it)."""
+    if isinstance(document, dict) and place and place[0] in document:
+        inner = document[place[0]]
+        rest = {key: value for key, value in document.items() if key != place[0]}
+        deeper = len(place) > 1 and isinstance(inner, dict) and place[1] in inner
+        return {**rest, place[0]: _without(inner, place[1:])} if deeper else rest
+    return document
+
+
+def _check_rules(rules: Any, file: str, problems: Problems, prefix: str = "") -> None:
     """Each rule by itself, so that one wrong rule does not hide the next; names are unique."""
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        problems.add(file, "rules are written as [[rules]]", None, "rules")
-        return False
-    before = len(problems.found)
+        problems.add(file, "rules are written as [[rules]]", None, f"{prefix}rules")
+        return
     seen: set[str] = set()
     for number, rule in enumerate(rules, 1):
-        check_rule(rule, file, problems, number)
+        check_rule(rule, file, problems, number, prefix)
         name = rule.get("name")
         if isinstance(name, str):
             if name in seen:
-                problems.add(file, "another rule has this name", None, "rules", name)
+                problems.add(file, "another rule has this name", None, f"{prefix}rules", name)
             seen.add(name)
-    return len(problems.found) == before
 
 
-def check_rule(rule: dict[str, Any], file: str, problems: Problems, number: int = 0) -> Any:
+def check_rule(rule: dict[str, Any], file: str, problems: Problems, number: int = 0, prefix: str = "") -> Any:
     """One rule as its class, or None with each problem recorded."""
-    place = f"rules.{rule['name']}" if isinstance(rule.get("name"), str) else f"rules[{number}]"
+    place = prefix + (f"rules.{rule['name']}" if isinstance(rule.get("name"), str) else f"rules[{number}]")
     kind = rule.get("kind")
     if kind in LATER_RULES:
         problems.add(file, f"this version of oremix has no {LATER_RULES[kind]} yet", None, f"{place}.kind", kind)
@@ -410,12 +470,14 @@ def _report(item: Any, raw: Any, file: str, problems: Problems, prefix: str = ""
 def _known_keys(where: list[Any], kind: str | None) -> list[str]:
     model: Any = RULE_KINDS.get(kind or "", Settings)
     for part in where:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        inner = field.annotation if field else None
-        options = [inner, *getattr(inner, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+        inside = model.model_fields[part].annotation if model is not None and part in model.model_fields else None
+        if inside is not None:
+            model = next(iter(_models(inside)), None)
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The parts of case.toml named in an annotation, also inside a dictionary, tuple or union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]

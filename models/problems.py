@@ -47,10 +47,19 @@ class Problems:
     def __init__(self) -> None:
         self.found: list[Problem] = []
         self.warnings: list[str] = []
+        self.partial = False  # rows were left out of later checks, so "nothing there" may not be the case's fault
 
     def add(self, file: str, message: str, row: int | None = None, column: str = "", value: object = "") -> None:
         """Record one defect; nothing is raised yet."""
         self.found.append(Problem(file, message, None if row is None else int(row), column, str(value)))
+
+    def rows(self, file: str) -> set[int]:
+        """The rows of a file in which a defect was found."""
+        return {problem.row for problem in self.found if problem.file == file and problem.row is not None}
+
+    def in_column(self, file: str, column: str) -> bool:
+        """Whether a defect was found in the column."""
+        return any(problem.file == file and problem.column == column for problem in self.found)
 
     def warn(self, message: str) -> None:
         """Record a warning: odd, but the case can be solved."""

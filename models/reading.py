@@ -130,7 +130,7 @@ def _column_values(
 ) -> list[Any]:
     if cells is None:
         return [column.default] * len(rows)
-    stripped = [cell.strip() for cell in cells]
+    stripped = [cell.strip().replace("\r\n", "\n").replace("\r", "\n") for cell in cells]
     places = [place for place, cell in enumerate(stripped) if cell]
     values: list[Any] = [column.default] * len(rows)
     if column.required and len(places) < len(rows):
@@ -141,11 +141,12 @@ def _column_values(
     try:
         parsed = _adapter(column.table, column.name).validate_python([stripped[place] for place in places])
     except ValidationError as error:
-        bad = sorted({int(item["loc"][0]) for item in error.errors(include_url=False)})
-        for index in bad:
+        bad = {int(item["loc"][0]) for item in error.errors(include_url=False)}
+        for index in sorted(bad):
             place = places[index]
             problems.add(file, f"must be {column.allowed}", rows[place], column.name, stripped[place])
-        return values
+        places = [place for index, place in enumerate(places) if index not in bad]
+        parsed = _adapter(column.table, column.name).validate_python([stripped[place] for place in places])
     for place, value in zip(places, parsed, strict=True):
         values[place] = value
     return values

@@ -147,7 +147,7 @@ def _check_selection(case: Case, rule: Any, place: str, problems: Problems) -> N
     flags = [selected(case, where, year) for year in years_in_force(case, rule)]
     chosen = {int(position) for flag in flags for position in np.flatnonzero(flag)}
     reached = {subject: makers(case, *subject, rule.stage) & chosen for subject in subjects}
-    if not any(reached.values()):
+    if not any(reached.values()) and not problems.partial:
         what = "supplier that it selects makes anything at" if subjects else "material is at"
         problems.add("case.toml", f"matches nothing: no {what} stage {rule.stage}", None, place)
         return
@@ -169,8 +169,8 @@ def _check_selection(case: Case, rule: Any, place: str, problems: Problems) -> N
         column = "controller" if getattr(rule, "by", "") == "controller" else "country"
         supplying = set(case.suppliers[column].to_numpy()[positions])
         missing = sorted(supplying - set(case.risk(indicator, case.years[0])))
-        if missing:
-            problems.add("risk.csv", f"rule {rule.name} needs a value of {indicator!r} for {_shown(missing)}, "
+        if missing and not problems.partial:
+            problems.add("tables/risk.csv", f"rule {rule.name} needs a value of {indicator!r} for {_shown(missing)}, "
                          "which can supply what it weighs", None, "country")  # fmt: skip
 
 

@@ -25,8 +25,8 @@ LARGEST = 1e12
 @cache
 def countries() -> dict[str, str]:
     """ISO 3166-1 alpha-3 code -> English short name, with XKX for Kosovo."""
-    with files("data").joinpath("countries.csv").open(encoding="utf-8", newline="") as file:
-        return {row["iso3"]: row["name"] for row in csv.DictReader(file)}
+    text = files("data").joinpath("countries.csv").read_text(encoding="utf-8")
+    return {row["iso3"]: row["name"] for row in csv.DictReader(text.splitlines())}
 
 
 def _identifier(text: str) -> str:
@@ -355,7 +355,7 @@ def _allowed(annotation: Any, metadata: Any) -> Allowed:
 
 _UNITS = (
     ("_kgco2e_per_t", "kg CO2e per t"), ("_usd_per_t", "USD per t"), ("_usd_per_y", "USD per year"),
-    ("t_per_t", "t per t"), ("_share", "share, 0 to 1"), ("_usd", "USD"), ("_t", "t per year"), ("year", "year"),
+    ("t_per_t", "t per t"), ("_share", "share"), ("_usd", "USD"), ("_t", "t per year"), ("year", "year"),
 )  # fmt: skip
 
 

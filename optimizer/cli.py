@@ -24,6 +24,9 @@ Exit codes: 0 done, 1 our fault, 2 wrong input, 3 no plan can meet the rules, 4 
 USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever this typer keeps it
 
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
+
 @app.command()
 def optimize(
     case: o.CaseName = "us", minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
@@ -172,19 +175,18 @@ def run(arguments: list[str]) -> int:
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
         code = app(arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        code = code if isinstance(code, int) else 0
     except typer.Exit as leave:
-        return leave.exit_code
+        code = leave.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        return _failed(as_json, "stopped", [{"message": "stopped by the user"}], 4)
+        code = INTERRUPTED
+    except SystemExit:  # click's way to say that the reader of stdout left early
+        return 0
     except USAGE as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         if not as_json:
             error.show() if hasattr(error, "show") else sys.stderr.write(message + "\n")
         return _failed(as_json, "error", [{"message": message}], 2, say=False)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except Exception as error:  # the one place where an error ends: with a message, and with the traceback on request
         if type(error).__name__ == "CaseError":
             problems: Any = getattr(error, "problems", [])
@@ -196,6 +198,9 @@ def run(arguments: list[str]) -> int:
         message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         message += "" if verbose else " (run again with --verbose for the details, and please report it)"
         return _failed(as_json, "error", [{"message": message}], 1)
+    if code == INTERRUPTED:
+        return _failed(as_json, "stopped", [{"message": "stopped by the user: nothing was written"}], 4)
+    return code
 
 
 def _failed(as_json: bool, status: str, errors: list[dict[str, Any]], code: int, problems: Any = None,

@@ -37,8 +37,8 @@ def optimize(
         say("reading the case")
         case = load_case(name)
         _check_out(out)
+        _check_year(year, request.years or case.years)
         plan = execute(case, request, Options(status_quo, relax, out), say)
-    plan.about["status_quo"] = status_quo
     code = 5 if plan.audit else EXIT[plan.status]
     if as_json:
         _json(plan.to_json())
@@ -60,6 +60,12 @@ def optimize(
         }
         screen.print(Text(why[plan.status]))
     return code
+
+
+def _check_year(year: int | None, years: Sequence[int]) -> None:
+    if year is not None and year not in years:
+        known = ", ".join(str(y) for y in years)
+        raise CaseError([Problem("--show-year", f"not a year of the run: {known}", value=str(year))])
 
 
 def _check_out(out: Path | None) -> None:
@@ -120,6 +126,7 @@ def compare(runs: Sequence[Path], year: int | None, as_json: bool) -> int:
         raise CaseError([Problem("compare", "give two or more run folders")])
     plans = [read_run(run) for run in runs]
     names = [run.name if [r.name for r in runs].count(run.name) == 1 else str(run) for run in runs]
+    names = [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, 1)]
     if as_json:
         _json(differences(plans, names))
     else:
@@ -230,6 +237,7 @@ def new(folder: Path, source: str, as_json: bool) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CaseError([Problem("new", "is there already and not empty: name a new folder", value=str(folder))])
     start = find_case(source)
+    named, folder = folder, folder.resolve()
     part = folder.with_name(f".{folder.name}-part")
     (part / "tables").mkdir(parents=True)
     try:
@@ -243,9 +251,9 @@ def new(folder: Path, source: str, as_json: bool) -> int:
         shutil.rmtree(part, ignore_errors=True)
         raise
     if as_json:
-        _json({"status": "ok", "case": str(folder)})
+        _json({"status": "ok", "case": str(named)})
     else:
-        advice = f"{folder}: edit tables/*.csv, then oremix check {folder}, oremix optimize {folder}"
+        advice = f"{named}: edit tables/*.csv, then oremix check {named}, oremix optimize {named}"
         console.results().print(Text(advice), soft_wrap=True)
     return 0
 

@@ -9,7 +9,6 @@ from threading import Timer
 from typing import Any
 
 from rich.console import Console
-from rich.control import strip_control_codes
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +30,7 @@ def messages() -> Console:
 
 def plain(value: object) -> str:
     """Text of a case as it may be shown: no control codes, one line."""
-    return " ".join(strip_control_codes(str(value)).replace("\x1b", "").split())
+    return "".join(c for c in " ".join(str(value).split()) if c.isprintable())
 
 
 def complain(lines: Sequence[str]) -> None:

@@ -341,14 +341,17 @@ class ElasticEngine:
         free = tuple(range(width + len(cost), width + len(cost) + len(free_weight)))
         cost += list(free_weight)
         unit += [1.0] * len(free_weight)
-        at, columns, values = (np.array(part) for part in zip(*entries, strict=True)) if entries else ([], [], [])
+        listed = np.array(entries, dtype=float).reshape(-1, 3)
+        at, columns = listed[:, 0].astype(np.int64), listed[:, 1].astype(np.int64)
         shape = (len(rows), width + len(cost))
-        base = sparse.csc_array(program.matrix)
-        base.resize(shape)
+        old = program.matrix.tocoo()
+        added = sparse.csc_array(
+            (np.concatenate([old.data, listed[:, 2]]),
+             (np.concatenate([old.coords[0], at]), np.concatenate([old.coords[1], columns]))), shape=shape,
+        )  # fmt: skip
         extra = np.zeros(len(cost))
         whole = Program(
-            sparse.csc_array(base + sparse.csc_array((values, (at, columns)), shape=shape)),
-            np.array(row_lower), np.array(row_upper), np.concatenate([np.zeros(width), cost]),
+            added, np.array(row_lower), np.array(row_upper), np.concatenate([np.zeros(width), cost]),
             np.concatenate([lower, extra]), np.concatenate([program.upper, extra + np.inf]),
             np.concatenate([program.integer, extra > 0]), tuple(rows),
             program.names + tuple(("slack", i) for i in range(len(cost))),

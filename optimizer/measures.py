@@ -75,7 +75,7 @@ def stage_tonnes(layout: Layout, suppliers: pd.DataFrame, flows: pd.DataFrame) -
     case = layout.case
     attributes = case.suppliers.set_index("supplier")[["channel", "country", "controller"]]
     moved = flows[flows["destination"].isin(set(case.markets))]
-    delivered = moved.groupby(["material", "year", "origin"], as_index=False)["t"].sum()
+    delivered = moved.groupby(["material", "year", "origin"], as_index=False)[["t"]].sum()
     delivered["mineral"] = delivered["material"].map(case.materials["mineral"])
     delivered["stage"] = "delivered"
     main = suppliers[["mineral", "stage", "year", "supplier", "produced_t"]]
@@ -86,11 +86,10 @@ def stage_tonnes(layout: Layout, suppliers: pd.DataFrame, flows: pd.DataFrame) -
         "stage": taken["material"].map(case.materials["stage"]),
         "year": taken["year"], "origin": taken["origin"], "t": taken["t"],
     })  # fmt: skip
-    made = pd.concat([main, second], ignore_index=True) if len(second) else main
-    made = made.groupby(["mineral", "stage", "year", "origin"], as_index=False)["t"].sum()
-    made["material"] = ""
-    table = pd.concat([delivered, made], ignore_index=True)
-    table = table[table["t"] >= SMALLEST_T].rename(columns={"origin": "supplier"})
+    parts = pd.concat([main, second], ignore_index=True) if len(second) else main
+    made = parts.groupby(["mineral", "stage", "year", "origin"], as_index=False)[["t"]].sum().assign(material="")
+    every = pd.concat([delivered, made], ignore_index=True)
+    table = every[every["t"] >= SMALLEST_T].rename(columns={"origin": "supplier"})
     return table.join(attributes, on="supplier").reset_index(drop=True)
 
 
@@ -133,8 +132,8 @@ def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:
             "cost": name, "mineral": minerals[columns], "year": years[layout.column_year[columns]],
             "usd_per_y": usd[paid],
         }))  # fmt: skip
-    table = pd.concat(parts, ignore_index=True)
-    table = table.groupby(["cost", "mineral", "year"], as_index=False)["usd_per_y"].sum()
+    every = pd.concat(parts, ignore_index=True)
+    table = every.groupby(["cost", "mineral", "year"], as_index=False)[["usd_per_y"]].sum()
     table = table[table["usd_per_y"] != 0]
     order = {name: place for place, name in enumerate(COSTS)}
     return table.sort_values(["cost", "mineral", "year"], key=lambda c: c.map(order) if c.name == "cost" else c,

@@ -81,10 +81,13 @@ def share(flag: str, text: str) -> float:
 
 def flag_rules(stage: str, shares: dict[str, str | None], bans: list[str]) -> list[dict[str, Any]]:
     """The rules that flags ask for, each named like its flag."""
-    from models.problems import CaseError
+    from models.config import STAGE_NAMES
+    from models.problems import CaseError, Problem
 
     rules: list[dict[str, Any]] = []
     problems = []
+    if stage not in STAGE_NAMES:
+        problems.append(Problem("--stage", "one of " + ", ".join(STAGE_NAMES), value=stage))
     for flag, text in shares.items():
         if text is None:
             continue
@@ -121,6 +124,6 @@ def request_of(
     if demand_scale is not None and not 0 <= demand_scale < 1e6:
         raise CaseError([Problem("--demand-scale", "must be a factor, 0 or more", value=str(demand_scale))])
     return Request(
-        scenarios=scenarios or (), sets=dict(parse_set(text) for text in sets or ()), rules=rules,
+        scenarios=scenarios or (), sets=[parse_set(text) for text in sets or ()], rules=rules,
         minerals=minerals or (), years=years or (), demand_scale=demand_scale, no_rules=no_rules,
     )  # fmt: skip

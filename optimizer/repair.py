@@ -84,7 +84,7 @@ class _Elastic:
         elastic = engine.elastic(weights, bounds, list(curved.values()))
         cutter = Cutter(layout, self.rows, self.columns)
         cutter.slack_column = dict(zip(curved, elastic.free_columns, strict=True))
-        enough = replace(limits, gap=max(limits.gap, GAP), seconds=min(limits.seconds, SECONDS))
+        enough = replace(limits, gap=max(limits.gap, GAP), seconds=max(1.0, min(limits.seconds, SECONDS)))
         elastic.engine, solution = cutter.optimum(elastic.engine, enough)
         self.solution, self.cutter = solution, cutter
         return solution, (elastic, cutter)

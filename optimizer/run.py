@@ -52,7 +52,7 @@ def optimize(
     ``relax`` loosens rules that cannot hold by the smallest repair. ``write`` (or ``out``) writes the run folder.
     Returns a ``Plan``; ``plan.status`` tells where there is none. Raises ``CaseError`` for wrong input.
     """
-    request = changes if isinstance(changes, Request) else Request(sets=dict(changes or {}))
+    request = changes if isinstance(changes, Request) else Request(sets=changes or {})
     options = Options(status_quo, relax, Path(out) if out else None, write or out is not None)
     return execute(case, request, options)
 
@@ -81,7 +81,7 @@ def _limits(case: Case) -> Limits:
 def _plan(case: Case, options: Options, log: Path, say: Say) -> tuple[Plan, Case]:
     limits, quo = _limits(case), None
     plan = Plan(case.name, case.settings.title, "infeasible", case.years)
-    plan.about = _about(case)
+    plan.about = _about(case, options)
     plan.warnings = list(case.warnings)
     if has_status_quo(case):
         say("finding the status quo")
@@ -96,6 +96,9 @@ def _plan(case: Case, options: Options, log: Path, say: Say) -> tuple[Plan, Case
 
 def _as_today(plan: Plan, case: Case, quo: StatusQuo | None) -> None:
     """Fill the plan with the status quo itself."""
+    if quo is not None and quo.status == "stopped":
+        plan.status = "stopped"
+        return
     if quo is None or not quo.ok:
         missing = quo.missing if quo is not None else case.delivered_materials()
         named = ", ".join(missing)
@@ -121,7 +124,7 @@ def _as_planned(
 ) -> Case:
     """Fill the plan with the optimum, or with why there is none; gives the case with what was relaxed."""
     if quo is None or not quo.ok:
-        named = "" if quo is None else ": nothing incumbent makes " + ", ".join(quo.missing)
+        named = "" if quo is None else f": {quo.why}"
         plan.warnings.append(f"no comparison with today: the case has no status quo{named}")
         if any(rule.kind == "budget" and rule.of == "premium" for rule in case.rules):
             message = "of = 'premium' compares with the status quo, and the case has none" + named
@@ -170,7 +173,12 @@ def _relaxed(plan: Plan, case: Case, repair: Repair) -> Case:
         key = f"rules.{item['name']}.{item['bound']} [{what}{member} {item['year']}]"
         log.append(Change(key, item["limit"], item["needed"], "--relax"))
         plan.warnings.append(f"relaxed {key}: {item['limit']:.6g} -> {item['needed']:.6g}")
-    return case.with_(changes=tuple(log), relaxed={**case.relaxed, **repair.relaxed})
+    limits = {**case.relaxed, **repair.relaxed}
+    names = ("rule", "bound", "mineral", "material", "member", "year")
+    listed = [{**dict(zip(names, key, strict=True)), "limit": limit} for key, limit in limits.items()]
+    relaxed = case.with_(changes=tuple(log), relaxed=limits, raw={**case.raw, "relaxed": listed})
+    plan.about["fingerprint"] = relaxed.fingerprint
+    return relaxed
 
 
 def _fill(plan: Plan, layout: Layout, x: Any) -> None:
@@ -205,8 +213,9 @@ def _factor_notes(quo: StatusQuo) -> list[str]:
     return notes
 
 
-def _about(case: Case) -> dict[str, Any]:
+def _about(case: Case, options: Options) -> dict[str, Any]:
     return {
+        "status_quo": options.status_quo,
         "oremix": version("oremix"), "case": case.name, "as_of": case.settings.as_of,
         "fingerprint": case.fingerprint,
         "home": case.home, "years": list(case.years), "weights": [float(w) for w in case.weights],
@@ -232,7 +241,11 @@ def _prices_note(solved: Solved) -> str:
     """Where the prices come from, or why there are none."""
     if solved.prices is not None:
         return "of the linear program"
-    return "none: the plan has whole-number decisions, so a limit has no single price" if len(solved.x) else "none: no plan"
+    return (
+        "none: the plan has whole-number decisions, so a limit has no single price"
+        if len(solved.x)
+        else "none: no plan"
+    )
 
 
 def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) -> list[dict[str, Any]]:

@@ -23,42 +23,78 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
 
     ``out``: the folder to make (it must not hold anything yet); default ``runs/CASE-DATE-TIME``.
     """
-    target = out if out is not None else _free_name(Path("runs"), case.name)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CaseError(
-            [Problem("--out", "the folder is there already and not empty: name a new one", value=str(target))]
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    plan.run = str(target)
-    temporary = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    target = (out if out is not None else _free_name(Path("runs"), case.name)).absolute()
+    if out is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CaseError([Problem("--out", "is there already and not empty: name a new folder", value=str(out))])
     try:
-        write_case(case, temporary / "case")
-        tables = temporary / "tables"
-        tables.mkdir()
-        for name, table in plan.tables.items():
-            table.to_csv(tables / f"{name}.csv", index=False, lineterminator="\n")
-        if plan.status_quo is not None:
-            for name, table in plan.status_quo["tables"].items():
-                table.to_csv(tables / f"status_quo_{name}.csv", index=False, lineterminator="\n")
-        changes = {"change": [_toml(item) for item in plan.changes]}
-        (temporary / "changes.toml").write_text(tomli_w.dumps(changes), encoding="utf-8")
-        if log.is_file():
-            shutil.copyfile(log, temporary / "solver.log")
-        else:
-            (temporary / "solver.log").write_text("no solver log: the status quo alone was found\n", encoding="utf-8")
-        (temporary / "plan.json").write_text(json.dumps(plan.to_json(), allow_nan=False) + "\n", encoding="utf-8")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise CaseError([Problem("--out", message, value=str(out or target.parent))]) from error
+    try:
         temporary.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        temporary.replace(target)
+        plan.run = str(out) if out is not None else _shown(target)
+        _fill(temporary, plan, case, log)
+        target = _move(temporary, target, plan, case, anew=out is None)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        plan.run = ""
         raise
     return target
 
 
+def _shown(target: Path) -> str:
+    """The folder as a person reads it: from here where it is below, else in full."""
+    here = Path.cwd()
+    return str(target.relative_to(here)) if target.is_relative_to(here) else str(target)
+
+
+def _fill(temporary: Path, plan: Plan, case: Case, log: Path) -> None:
+    """Everything of a run folder but plan.json, which names the folder and so comes last."""
+    write_case(case, temporary / "case")
+    tables = temporary / "tables"
+    tables.mkdir()
+    for name, table in plan.tables.items():
+        harmless(table).to_csv(tables / f"{name}.csv", index=False, lineterminator="\n")
+    if plan.status_quo is not None:
+        for name, table in plan.status_quo["tables"].items():
+            harmless(table).to_csv(tables / f"status_quo_{name}.csv", index=False, lineterminator="\n")
+    changes = {"change": [_toml(item) for item in plan.changes]}
+    (temporary / "changes.toml").write_text(tomli_w.dumps(changes), encoding="utf-8")
+    if log.is_file():
+        shutil.copyfile(log, temporary / "solver.log")
+    else:
+        (temporary / "solver.log").write_text("no solver log: the status quo alone was found\n", encoding="utf-8")
+
+
+def _move(temporary: Path, target: Path, plan: Plan, case: Case, anew: bool) -> Path:
+    """Write plan.json and give the folder its name; another run that took the name meanwhile is left alone."""
+    while True:
+        document = json.dumps(plan.to_json(), allow_nan=False)
+        (temporary / "plan.json").write_text(document + "\n", encoding="utf-8")
+        try:
+            temporary.replace(target)
+        except OSError:
+            if not anew or not target.exists():
+                raise
+            target = _free_name(Path("runs"), case.name).absolute()
+            plan.run = _shown(target)
+        else:
+            return target
+
+
+def harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with free text that no spreadsheet takes for a formula: a quote before = + - @ and tab."""
+    texts = [name for name in ("name", "sector") if name in table]
+    return table.assign(**{
+        name: [f"'{cell}" if str(cell)[:1] in ("=", "+", "-", "@", "\t") and cell else cell for cell in table[name]]
+        for name in texts
+    })  # fmt: skip
+
+
 def _free_name(folder: Path, name: str) -> Path:
-    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "run"
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60] or "run"
     stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
     target, count = folder / f"{safe}-{stamp}", 1
     while target.exists():

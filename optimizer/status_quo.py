@@ -32,11 +32,19 @@ class StatusQuo:
     factors: dict[tuple[str, int], float]
     missing: list[str] = field(default_factory=list)
     certificate: Certificate | None = None
+    status: str = "optimal"
 
     @property
     def ok(self) -> bool:
         """Whether there is a status quo."""
-        return not self.missing
+        return self.status == "optimal"
+
+    @property
+    def why(self) -> str:
+        """Why there is none."""
+        if self.status == "stopped":
+            return "it was not found in the time allowed"
+        return "nothing incumbent makes " + ", ".join(self.missing)
 
     def objective_usd(self) -> float:
         """Discounted cost over the horizon."""
@@ -78,11 +86,13 @@ def find_status_quo(case: Case, limits: Limits) -> StatusQuo:
         solution = Engine(fixed, units).solve(replace(limits, presolve=False))
     if solution is None or not solution.has_plan:
         solution = Engine(program, units).solve(limits)
+    if solution.status == "stopped":
+        return StatusQuo(layout, np.zeros(0), {}, status="stopped")
     if not solution.has_plan:
         missing = _not_incumbent(case)
         if not missing:
             missing = sorted({str(item["material"]) for item in find_repair(layout, [], limits).repair})
-        return StatusQuo(layout, np.zeros(0), {}, missing)
+        return StatusQuo(layout, np.zeros(0), {}, missing, status="infeasible")
     x = spread(solution.x, columns)
     made = x[layout.columns("production")]
     x[layout.columns("used")] = made[layout.used_production] >= 1e-6

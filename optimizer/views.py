@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -165,8 +165,9 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
     bound = rules[rules["binding"].astype(bool)]
     console.print()
     count = rules["rule"].nunique()
-    held = f"{count} rule{'s' if count > 1 else ''} in {len(rules)} rows, all kept; {len(bound)} of them bind"
-    console.print(Text(held + "."))
+    lines = f"{len(rules)} row{'s' if len(rules) > 1 else ''}"
+    held = f"{count} rule{'s' if count > 1 else ''} in {lines}, all kept; {len(bound)} at the limit."
+    console.print(Text(held))
     priced = bound[bound["price_usd_per_y"].notna() & (bound["price_usd_per_y"].abs() > 0.5)]
     if priced.empty:
         return
@@ -184,7 +185,7 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
         console.print(Text(f"... and {len(priced) - most} more: oremix show RUN rules"))
 
 
-def _limit(row: dict[str, Any]) -> str:
+def _limit(row: Mapping[Any, Any]) -> str:
     if row["kind"] in ("share", "each_share"):
         return f"{100 * row['limit']:.4g}%"
     return f"{row['limit']:.4g}"
@@ -311,7 +312,7 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     risks = [_delivered(plan.tables, "risk", at).set_index("material") for plan in plans]
     mixes = [_mix(plan.tables, at) for plan in plans]
     materials = list(dict.fromkeys(material for risk in risks for material in risk.index))
-    rows = []
+    mixed: list[list[Text]] = []
     for material in materials:
         cells = []
         for risk, mix in zip(risks, mixes, strict=True):
@@ -323,9 +324,9 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
                 )
             else:
                 cells.append(Text("-"))
-        rows.append([material, *cells])
+        mixed.append([Text(material), *cells])
     console.print()
-    console.print(table([f"delivered {at}", *(plain(name) for name in names)], rows))
+    console.print(table([f"delivered {at}", *(plain(name) for name in names)], mixed))
     console.print(
         Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI")
     )

@@ -79,7 +79,9 @@ def test_prices_lie_between_one_sided_differences(kind: str, tmp_path: Path) -> 
             slopes = []
             for sign in (-1.0, 1.0):
                 moved = _objective(case.with_(relaxed={key: row["limit"] + sign * size}))
-                slopes.append(None if moved is None else sign * (moved - plan.objective_usd) / size / weights[row["year"]])
+                slopes.append(
+                    None if moved is None else sign * (moved - plan.objective_usd) / size / weights[row["year"]]
+                )
             price = row["price_usd_per_y"]
             noise = 3e-8 * abs(plan.objective_usd) / size + 2e-2 * abs(price) * (kind == "hhi") + 1e-6 * abs(price)
             left, right = slopes

@@ -183,8 +183,6 @@ def test_shares_and_hhi_are_kept(seed: int, limit: float) -> None:
         assert (shares**2).sum() <= limit * (1 + 2e-6)
 
 
-
-
 @PLAIN
 @given(SEEDS)
 def test_same_case_same_plan(seed: int) -> None:

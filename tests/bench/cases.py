@@ -27,7 +27,10 @@ def write_case(folder: Path, flows: int, years: int = 4, minerals: int = 10, lan
             materials.append((material, name, stage, 1000.0))
         mines = [f"{name}_mine{i}" for i in range(each)]
         plants = [f"{name}_plant{i}" for i in range(max(3, each - 3))]
-        for made, used, group, cost in ((f"{name}_ore", "", mines, 100.0), (f"{name}_metal", f"{name}_ore", plants, 300.0)):
+        for made, used, group, cost in (
+            (f"{name}_ore", "", mines, 100.0),
+            (f"{name}_metal", f"{name}_ore", plants, 300.0),
+        ):
             for i, supplier in enumerate(group):
                 country = COUNTRIES[(i + m) % len(COUNTRIES)]
                 channel = {"USA": "domestic", "CHN": "incumbent", "COD": "incumbent"}.get(country, "allied")

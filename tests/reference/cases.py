@@ -13,7 +13,18 @@ COUNTRIES = ["AUS", "CAN", "CHL", "CHN", "COD", "FIN", "IDN", "JPN", "KOR", "RUS
 INCUMBENTS = ["CHN", "COD", "IDN", "RUS"]
 FRIENDS, RIVALS, UNION = ["AUS", "CAN", "CHL", "KOR"], ["CHN", "RUS"], ["FIN", "ZAF"]
 ORDER = ["feedstock", "extraction", "processing", "manufacturing"]
-TABLES = ["materials", "suppliers", "supplier_years", "byproducts", "lanes", "demand", "feedstock", "blocs", "risk", "sources"]
+TABLES = [
+    "materials",
+    "suppliers",
+    "supplier_years",
+    "byproducts",
+    "lanes",
+    "demand",
+    "feedstock",
+    "blocs",
+    "risk",
+    "sources",
+]
 Table = list[dict[str, Any]]
 
 
@@ -159,9 +170,14 @@ class Case:
             ]
             if others and self.of(row["material"])["stage"] != "feedstock" and self.chance(0.2):
                 for material in self.r.sample(others, min(len(others), self.r.choice([1, 1, 2]))):
-                    target, mine = self.scale[self.of(material)["mineral"]], self.scale[self.of(row["material"])["mineral"]]
+                    target, mine = (
+                        self.scale[self.of(material)["mineral"]],
+                        self.scale[self.of(row["material"])["mineral"]],
+                    )
                     rate = round(self.r.uniform(0.05, 0.4) * min(1.0, target / mine), 4)
-                    self.tables["byproducts"].append({"supplier": row["supplier"], "material": material, "t_per_t": rate})
+                    self.tables["byproducts"].append(
+                        {"supplier": row["supplier"], "material": material, "t_per_t": rate}
+                    )
 
     # ---- pools and demand
     def feedstocks(self) -> None:
@@ -224,7 +240,9 @@ class Case:
                 years: list[int | None] = self.r.choice([[None], [first - 4], [last], [first - 1, last]])
                 for year in years:
                     value = 0.0 if self.chance(0.05) else self.some(0.05 * top, top, 3)
-                    self.tables["risk"].append({"country": country, "indicator": indicator, "value": value, "year": year})
+                    self.tables["risk"].append(
+                        {"country": country, "indicator": indicator, "value": value, "year": year}
+                    )
 
     def lanes(self) -> None:
         suppliers = [s["supplier"] for s in self.tables["suppliers"]]
@@ -248,7 +266,9 @@ class Case:
                 "origin": origin,
                 "destination": destination,
                 "material": material,
-                "freight_usd_per_t": self.r.choice([0.0, self.some(-0.5, 6), self.some(0, 6)]) if self.chance(dense) else None,
+                "freight_usd_per_t": self.r.choice([0.0, self.some(-0.5, 6), self.some(0, 6)])
+                if self.chance(dense)
+                else None,
                 "duty_share": self.r.choice([0.0, self.some(0, 0.35, 3)]) if self.chance(dense) else None,
                 "max_t": cap,
             }
@@ -265,7 +285,9 @@ class Case:
                 add("*", "*" if self.chance(0.8) else "country:USA", material, 0.7)
         for _ in range(self.r.randint(6, 26)):
             origin = self.r.choice([self.r.choice(suppliers), self.r.choice(places), self.r.choice(blocs), "*"])
-            destination = self.r.choice([self.r.choice(takers), self.r.choice(places), self.r.choice(blocs), "*", "home"])
+            destination = self.r.choice(
+                [self.r.choice(takers), self.r.choice(places), self.r.choice(blocs), "*", "home"]
+            )
             add(origin, destination, self.r.choice(materials) if self.chance(0.4) else None, 0.55)
 
     # ---- out
@@ -307,7 +329,16 @@ def random_case(
     """
     folder = Path(folder)
     case = Case(seed, most_suppliers, years)
-    for step in (case.chains, case.suppliers, case.byproducts, case.feedstocks, case.demand, case.blocs, case.risk, case.lanes):
+    for step in (
+        case.chains,
+        case.suppliers,
+        case.byproducts,
+        case.feedstocks,
+        case.demand,
+        case.blocs,
+        case.risk,
+        case.lanes,
+    ):
         step()
     if integers:
         case.integers()

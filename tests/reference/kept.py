@@ -12,7 +12,9 @@ from .solve import Answer
 Checked = tuple[float, float, float]  # value, limit, size of the numbers
 
 
-def tonnes_of(case: Case, answer: Answer, year: int, materials: list[str], stage: str, market: str | None) -> dict[str, float]:
+def tonnes_of(
+    case: Case, answer: Answer, year: int, materials: list[str], stage: str, market: str | None
+) -> dict[str, float]:
     """Tonnes of each supplier at the stage."""
     out: dict[str, float] = defaultdict(float)
     for (origin, destination, material, y), t in answer.flows.items():
@@ -43,7 +45,11 @@ def values(case: Case, answer: Answer, quo: Answer | None, rule: dict[str, Any],
     minerals = listed(rule["mineral"]) if "mineral" in rule else list({m.mineral for m in case.materials.values()})
     meant = [m for m, row in case.materials.items() if (m in named if named is not None else row.mineral in minerals)]
     if kind == "budget":
-        scopes = [[m for m in meant if case.materials[m].mineral == one] for one in minerals] if "mineral" in rule else [meant]
+        scopes = (
+            [[m for m in meant if case.materials[m].mineral == one] for one in minerals]
+            if "mineral" in rule
+            else [meant]
+        )
         out = []
         for scope in scopes:
             spent = sum(usd for (y, m), usd in answer.cost_by_material.items() if y == year and m in scope)
@@ -64,7 +70,9 @@ def values(case: Case, answer: Answer, quo: Answer | None, rule: dict[str, Any],
     else:
         there = [m for m in meant if case.materials[m].stage == stage]
         kinds = {case.materials[m].mineral for m in there}
-        baskets = [[m] for m in there] if named else [[m for m in there if case.materials[m].mineral == k] for k in kinds]
+        baskets = (
+            [[m] for m in there] if named else [[m for m in there if case.materials[m].mineral == k] for k in kinds]
+        )
     out = []
     for basket in baskets:
         tonnes = tonnes_of(case, answer, year, basket, stage, market)

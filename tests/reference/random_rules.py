@@ -73,7 +73,9 @@ def scope(d: Drawn, rule: Rule) -> list[dict[str, Any]]:
     elif how == "material":
         rule["material"] = pick if d.chance(0.5) else sorted({pick, d.r.choice(meant)})
     if rule.get("stage", "delivered") == "delivered" and d.chance(0.2):
-        rule["market"] = d.r.choice(sorted({r["market"] or "home" for r in d.tables["demand"] if r["material"] == pick}))
+        rule["market"] = d.r.choice(
+            sorted({r["market"] or "home" for r in d.tables["demand"] if r["material"] == pick})
+        )
     return [s for s in suppliers if s["material"] == pick]
 
 
@@ -178,7 +180,9 @@ def budget(d: Drawn, rule: Rule, pool: list[dict[str, Any]]) -> None:
     if d.chance(0.2):
         rule["of"] = "all"
     fed = [s["input"] for s in d.tables["suppliers"] if d.mineral_of(s["material"]) == "magnet"]
-    if fed and d.chance(0.6):  # where a chain leaves the mineral, its own cost can be lowered by going short of the other
+    if fed and d.chance(
+        0.6
+    ):  # where a chain leaves the mineral, its own cost can be lowered by going short of the other
         rule["mineral"] = d.mineral_of(fed[0])
         rule["max_usd_per_y"] = round(d.scale[rule["mineral"]] * d.r.uniform(4, 45), 1)
     elif d.chance(0.6):

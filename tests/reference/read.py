@@ -205,7 +205,8 @@ def read(folder: Path | str) -> Case:
     toml = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8-sig"))
     inf = float("inf")
     materials = {
-        r["material"]: Material(r["mineral"], r["stage"], number(r, "price_usd_per_t")) for r in table(folder, "materials")
+        r["material"]: Material(r["mineral"], r["stage"], number(r, "price_usd_per_t"))
+        for r in table(folder, "materials")
     }
     suppliers = {
         r["supplier"]: Supplier(
@@ -260,7 +261,8 @@ def read(folder: Path | str) -> Case:
         demand={key: sorted(rows, key=lambda row: row[0]) for key, rows in demand.items()},
         feedstock=feedstock,
         bloc_rows=[
-            (r["bloc"], r["country"], number(r, "from_year", -inf), number(r, "to_year", inf)) for r in table(folder, "blocs")
+            (r["bloc"], r["country"], number(r, "from_year", -inf), number(r, "to_year", inf))
+            for r in table(folder, "blocs")
         ],
         risk_rows=risk,
         lane_rows=table(folder, "lanes"),

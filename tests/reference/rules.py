@@ -91,7 +91,9 @@ def rows(case: Case, rule: dict[str, Any], net: dict[int, Year]) -> Iterator[Row
                         most[origin] = required
             else:
                 minerals = {case.materials[m].mineral for m in basket}
-                required = sum(case.required(m, year) for m in case.delivered() if case.materials[m].mineral in minerals)
+                required = sum(
+                    case.required(m, year) for m in case.delivered() if case.materials[m].mineral in minerals
+                )
                 for s in suppliers:
                     side = [k for k in now.flow if k[0] == s.id and k[2] in basket and k[2] != s.material]
                     terms = [(1.0, now.made[s.id])] if s.material in basket else []
