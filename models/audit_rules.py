@@ -9,30 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.audit_facts import TOLERANCE, records, text
+
 if TYPE_CHECKING:
-    import pandas as pd
+    from models.audit import Answer, Findings, Plan
+    from models.audit_facts import Facts
 
-    from models.audit import Answer, Facts, Findings, Plan
-
-TOLERANCE = 1e-6  # relative to the right-hand side, and in tonnes
-Paid = tuple[str, str, int, float]  # cost, mineral, year, USD a year
+Paid = tuple[str, str, int, float]  # cost, material that it belongs to, year, USD a year
 Key = tuple[str, str, str, str, str, str, int]  # rule, kind, bound, mineral, material, member, year
-
-
-def records(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """The cells of the columns, row by row."""
-    return zip(*(frame[column].tolist() for column in columns), strict=True)
-
-
-def text(value: Any) -> str:
-    """The text of a cell; "" where nothing is given."""
-    return value if isinstance(value, str) else ""
 
 
 def check_costs(
     facts: Facts, plan: Plan, answer: Answer, moved: list[Paid], dearest_lane: list[float], found: Findings
-) -> dict[tuple[str, str, int], float]:
-    """The costs as tables and flows give them: (cost, mineral, year) -> USD a year, undiscounted.
+) -> dict[tuple[str, int], float]:
+    """The costs as tables and flows give them: (material, year) -> USD a year, undiscounted.
 
     Every claim of the answer is compared with them and findings added to ``found``. ``moved``: what the flows
     cost; ``dearest_lane``: the largest freight (USD per t) and duty (share) of lanes.csv.
@@ -41,13 +31,12 @@ def check_costs(
     for (supplier, year), made in plan.produced.items():
         maker = facts.makers.get(supplier)
         if maker is not None and year in facts.years:
-            mineral = facts.mineral[maker.material]
-            paid.append(("production", mineral, year, made * facts.unit_cost[supplier, year]))
-            paid.append(("fixed", mineral, year, maker.fixed if made > TOLERANCE else 0.0))
+            paid.append(("production", maker.material, year, made * facts.unit_cost[supplier, year]))
+            paid.append(("fixed", maker.material, year, maker.fixed if made > TOLERANCE else 0.0))
     for series, tonnes in plan.shortage.items():
         price = facts.demand.get(series, (0.0, np.nan))[1]
         if not np.isnan(price):
-            paid.append(("shortage", facts.mineral[series[1]], series[3], tonnes * price))
+            paid.append(("shortage", series[1], series[3], tonnes * price))
     dearest_t = {  # USD: a tonne of what each cost is paid for, at most
         "production": max(map(abs, facts.unit_cost.values()), default=0.0),
         "freight": dearest_lane[0],
@@ -57,9 +46,11 @@ def check_costs(
     }
     costs: dict[tuple[str, str, int], float] = defaultdict(float)
     size: dict[tuple[str, str, int], float] = defaultdict(float)
-    for family, mineral, year, usd in paid:
-        costs[family, mineral, year] += usd
-        size[family, mineral, year] += abs(usd)
+    by_material: dict[tuple[str, int], float] = defaultdict(float)
+    for family, material, year, usd in paid:
+        costs[family, facts.mineral[material], year] += usd
+        size[family, facts.mineral[material], year] += abs(usd)
+        by_material[material, year] += usd
     claims: dict[tuple[str, str, int], float] = defaultdict(float)
     for family, mineral, year, usd in records(answer.costs, "cost", "mineral", "year", "usd_per_y"):
         claims[family, mineral, int(year)] += usd
@@ -76,7 +67,7 @@ def check_costs(
         if year not in facts.years:
             found.note("year_cost", str(year), answer.cost_usd_per_y[year], np.nan, "not a horizon year")
     found.same("objective", "objective_usd", answer.objective_usd, total, slack)
-    return costs
+    return by_material
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ class Row:
 
 
 def check_rules(
-    facts: Facts, plan: Plan, answer: Answer, costs: Mapping[tuple[str, str, int], float], found: Findings
+    facts: Facts, plan: Plan, answer: Answer, costs: Mapping[tuple[str, int], float], found: Findings
 ) -> None:
     """Compare the rows of an answer with those due, and check that each due row holds.
 
@@ -157,12 +148,12 @@ def _value(row: Row, value: float, limit: float, where: str, found: Findings) ->
 class _Rules:
     """The rows due for each rule, from the recomputed facts, the flows and the costs."""
 
-    def __init__(self, facts: Facts, plan: Plan, answer: Answer, costs: Mapping[tuple[str, str, int], float]) -> None:
+    def __init__(self, facts: Facts, plan: Plan, answer: Answer, costs: Mapping[tuple[str, int], float]) -> None:
         self.facts, self.plan, self.answer = facts, plan, answer
-        self.cost: dict[tuple[str, int], float] = defaultdict(float)  # (mineral or "", year) -> USD a year
-        for (_, mineral, year), usd in costs.items():
-            self.cost[mineral, year] += usd
-            self.cost["", year] += usd
+        self.cost: dict[tuple[str, str, int], float] = defaultdict(float)  # (mineral, material, year), "" = all
+        for (material, year), usd in costs.items():
+            for key in (("", ""), (facts.mineral[material], ""), (facts.mineral[material], material)):
+                self.cost[*key, year] += usd
         self.wanted: dict[str, dict[str, None]] = {}  # market or "" -> the materials that it requires
         for market, material, _ in facts.required:
             self.wanted.setdefault(market, {})[material] = None
@@ -347,12 +338,13 @@ class _Rules:
             yield Row((rule.name, rule.kind, "max", mineral, material, "", year), 0.0, amount)
 
     def _budget(self, rule: Any, year: int) -> Iterator[Row]:
-        for mineral in rule.mineral or ("",):
-            cost, today = self.cost.get((mineral, year), 0.0), 0.0
+        parts = [(self.facts.mineral[material], material) for material in rule.material or ()]
+        for mineral, material in parts or [(mineral, "") for mineral in rule.mineral or ("",)]:
+            cost, today = self.cost.get((mineral, material, year), 0.0), 0.0
             if rule.of == "premium":
-                today = (self.answer.status_quo_usd_per_y or {}).get((mineral, year), np.nan)
+                today = (self.answer.status_quo_usd_per_y or {}).get((mineral, material, year), np.nan)
             scale = max(abs(rule.max_usd_per_y + today), abs(cost), 1.0)
-            key = (rule.name, rule.kind, "max", mineral, "", "", year)
+            key = (rule.name, rule.kind, "max", mineral, material, "", year)
             yield Row(key, rule.max_usd_per_y, cost - today, scale=scale)
 
     def _emissions(self, rule: Any, year: int) -> Iterator[Row]:

@@ -17,11 +17,12 @@ import pandas as pd
 
 from models.case import Case, Change
 from models.checks import check_case
-from models.config import LIMIT_KEYS, Scenario, check_rule, parse_settings
+from models.config import Scenario, check_rule, parse_settings
 from models.filters import keep_minerals, keep_years
 from models.presets import presets
 from models.problems import CaseError, Problem, Problems, nearest
 from models.reading import checked_value
+from models.rule_kinds import LIMIT_KEYS
 from models.tables import TABLES, columns
 
 _TABLE_KEY = re.compile(r"(?P<table>[a-z_]+)(\[(?P<where>[^\]]*)\])?\.(?P<column>[a-z_0-9]+)")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.config import Where
 from models.problems import Problems, nearest
+from models.rule_kinds import RULES, Where
 
 if TYPE_CHECKING:
     from models.case import Case, Flags
@@ -178,8 +178,6 @@ def fit_rule(case: Case, raw: dict[str, Any]) -> tuple[dict[str, Any] | None, st
     """A raw rule cut to the minerals, materials, suppliers and markets that the case has; None with the reason
     where nothing is left for it to hold on to. For presets (written for any case) and parts of a case.
     """
-    from models.config import RULES
-
     rule = dict(raw)
     known = {
         "mineral": set(case.materials["mineral"]), "material": set(case.materials["material"]),

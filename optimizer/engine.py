@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import highspy
 import numpy as np
-from pyomo.core import Var
-from pyomo.core.base.block import BlockData
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from scipy import sparse
 
 from models.case import Flags, Floats
 from models.lanes import Ints
+
+if TYPE_CHECKING:
+    from pyomo.core.base.block import BlockData
 
 TOLERANCE = 1e-9
 _STATUS = {
@@ -124,11 +125,11 @@ def compile_model(model: BlockData) -> Program:
     form = LinearStandardFormCompiler().write(model, mixed_form=True)
     rhs = np.asarray(form.rhs, dtype=float)
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
+    families = {id(family): family for family in (variable.parent_component() for variable in form.columns)}
     places = {
-        id(data): (variable.local_name, index)
-        for variable in model.component_objects(Var)
-        for index, data in variable.items()
-    }
+        id(variable): (family.local_name, index)
+        for family in families.values() for index, variable in family.items()
+    }  # fmt: skip
     bounds = [variable.bounds for variable in form.columns]
     return Program(
         matrix=sparse.csc_array(form.A),

@@ -81,8 +81,8 @@ def share(flag: str, text: str) -> float:
 
 def flag_rules(stage: str, shares: dict[str, str | None], bans: list[str]) -> list[dict[str, Any]]:
     """The rules that flags ask for, each named like its flag."""
-    from models.config import STAGE_NAMES
     from models.problems import CaseError, Problem
+    from models.rule_kinds import STAGE_NAMES
 
     rules: list[dict[str, Any]] = []
     problems = []

@@ -254,7 +254,7 @@ def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) ->
     shown = tables["rules"].assign(value=lambda t: t["value"].astype(float))
     today = None
     if quo is not None and quo.ok:
-        today = {(m, year): usd for (m, material, year), usd in quo.cost_usd_per_y().items() if not material}
+        today = quo.cost_usd_per_y()
     assert plan.objective_usd is not None
     answer = Answer(
         suppliers=tables["suppliers"], flows=tables["flows"], shortage=tables["shortage"], rules=shown,

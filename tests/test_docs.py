@@ -19,10 +19,10 @@ from pyomo.core import ConcreteModel, Constraint, Objective, Var
 
 from models.build import build
 from models.case import Case, load_case
-from models.config import RULE_KINDS
 from models.costs import COSTS
 from models.layout import lay_out
 from models.presets import presets
+from models.rule_kinds import RULE_KINDS
 from models.rule_rows import RuleRows
 from models.rules import tangent
 from optimizer import cli

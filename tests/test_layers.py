@@ -17,9 +17,9 @@ LONGEST = 450
 # Pyomo is for the formulation. The engine takes its compiler, and the types of what it compiles.
 FORMULATION = {f"models/{name}.py" for name in ("build", "network", "capacity", "rules")}
 ENGINE = "optimizer/engine.py"
-ENGINE_TAKES = {"LinearStandardFormCompiler", "BlockData", "Var"}
+ENGINE_TAKES = {"LinearStandardFormCompiler", "BlockData"}
 # The audit works everything out anew: it may know none of these.
-AUDIT = ("models/audit.py", "models/audit_rules.py")
+AUDIT = ("models/audit.py", "models/audit_facts.py", "models/audit_rules.py")
 UNKNOWN_TO_AUDIT = {
     f"models.{name}"
     for name in ("network", "layout", "lanes", "rules", "rule_rows", "rule_checks", "capacity", "costs", "build")

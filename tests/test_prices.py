@@ -45,8 +45,8 @@ def test_price_is_divided_by_the_weight_of_the_year() -> None:
     longer = optimize(_with_years(case, (2030, 2035)))
     assert longer.about["weights"][0] == pytest.approx(sum(1.05**-t for t in range(5)))
     for year in (2030, 2035):
-        row = longer.tables["rules"].query("member == 'CHL' and year == @year").iloc[0]
-        assert row["price_usd_per_y"] == pytest.approx(-2_000_000)
+        table = longer.tables["rules"].set_index(["member", "year"])
+        assert table.loc[("CHL", year), "price_usd_per_y"] == pytest.approx(-2_000_000)
 
 
 def _with_years(case: Case, years: tuple[int, ...]) -> Case:

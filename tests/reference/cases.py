@@ -257,7 +257,7 @@ class Case:
             if (origin, destination, material) in seen:
                 return
             seen.add((origin, destination, material))
-            near = origin not in ("*",) and origin not in blocs
+            near = origin != "*" and origin not in blocs
             cap = None
             if near and self.chance(0.2):
                 mineral = self.of(material)["mineral"] if material else self.r.choice(list(self.scale))
