@@ -46,7 +46,11 @@ def optimize(
     from optimizer import views
 
     if not quiet:
-        console.warn(plan.warnings, most=100 if verbose else 8)
+        known = [] if verbose else list(case.warnings)
+        console.warn([line for line in plan.warnings if line not in known], most=100 if verbose else 8)
+        if known:
+            count = f"{len(known)} warning{'s' if len(known) > 1 else ''}"
+            console.warn([f"{count} about the case itself: oremix check {name}"])
     screen = console.results()
     if plan.ok:
         views.answer(screen, plan, year)

@@ -46,21 +46,34 @@ def complain(lines: Sequence[str]) -> None:
 def warn(lines: Sequence[str], most: int = 8) -> None:
     """Warnings on stderr; a long list is cut, and says so."""
     console = messages()
+    if not most:
+        return
     for line in lines[:most]:
         console.print(Text.assemble(("note: ", "yellow"), plain(line)), overflow="fold")
     if len(lines) > most:
         console.print(Text(f"note: ... and {len(lines) - most} more notes (in plan.json: warnings)", style="yellow"))
 
 
-def table(headers: Sequence[str | tuple[str, str]], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
-    """A table; a header is a text (left) or (text, "right")."""
+def table(
+    headers: Sequence[str | tuple[str, str]], rows: Sequence[Sequence[Any]], title: str = "", width: int = PIPED_WIDTH
+) -> Table:
+    """A table; a header is a text (left, folded where the terminal is narrow), or (text, how): "right" and
+    "whole" are never folded, "cut" ends in an ellipsis where the other columns leave no room in ``width``.
+    """
     made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False,
                  padding=(0, 1, 0, 0), header_style="bold", show_edge=False)  # fmt: skip
-    for header in headers:
-        text, justify = header if isinstance(header, tuple) else (header, "left")
-        made.add_column(Text(text), justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's literal
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    cells = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
+    pairs = [header if isinstance(header, tuple) else (header, "left") for header in headers]
+    widest = [max([len(text), *(row[place].cell_len for row in cells)]) for place, (text, _) in enumerate(pairs)]
+    taken = sum(size + 1 for size, (_, how) in zip(widest, pairs, strict=True) if how != "cut")
+    for size, (text, how) in zip(widest, pairs, strict=True):
+        made.add_column(
+            Text(text), justify="right" if how == "right" else "left", no_wrap=how != "left",
+            overflow="ellipsis" if how == "cut" else "fold", min_width=size if how in ("right", "whole") else None,
+            max_width=max(8, min(size, width - taken - 1)) if how == "cut" else None,
+        )  # fmt: skip
+    for row in cells:
+        made.add_row(*row)
     return made
 
 
@@ -86,7 +99,8 @@ def money(usd: float) -> str:
     """USD in words: 12.3 billion, 4.56 million, 789."""
     for size, unit in ((1e9, " billion"), (1e6, " million")):
         if abs(usd) >= size * 0.9995:
-            return f"{usd / size:,.3g}{unit}" if abs(usd) < 1e3 * size else f"{usd / size:,.0f}{unit}"
+            figure = f"{usd / size:#.3g}".rstrip(".") if abs(usd) < 999.5 * size else f"{usd / size:,.0f}"
+            return figure + unit
     return f"{usd:,.0f}" if abs(usd) >= 100 or usd == 0 else f"{usd:,.3g}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.build import build
-from models.case import Floats
+from models.case import Case, Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.cutting import Cutter, spread
@@ -50,7 +50,29 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
     repairs, relaxed = attempt.broken_rules(x)
     if not rules_alone:
         repairs += attempt.missed(x)
-    return Repair(attempt.conflict(elastic, limits), repairs, relaxed if rules_alone else None)
+    conflict = _connected(layout.case, attempt.conflict(elastic, limits), repairs)
+    return Repair(conflict, repairs, relaxed if rules_alone else None)
+
+
+def _connected(case: Case, conflict: list[dict[str, Any]], repairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The part of a conflict that shares a year and a chain of minerals with something to repair.
+
+    Prices elsewhere are those of a degenerate optimum without violation, and say nothing.
+    """
+    group = {mineral: mineral for mineral in case.materials["mineral"]}
+    of_mineral = case.materials["mineral"]
+    table, seconds = case.suppliers, case.tables["byproducts"]
+    makes = table.set_index("supplier")["mineral"]
+    links = [(of_mineral[used], made) for used, made in zip(table["input"], table["mineral"], strict=True) if used]
+    links += list(zip(seconds["supplier"].map(makes), seconds["material"].map(of_mineral), strict=True))
+    for one, other in links:
+        if group[one] != group[other]:
+            merged = group[other]
+            group = {mineral: group[one] if at == merged else at for mineral, at in group.items()}
+    broken = {(group.get(item["mineral"], ""), item["year"]) for item in repairs}
+    if any(not at for at, _ in broken):  # a budget over everything ties all minerals together
+        return conflict
+    return [item for item in conflict if not item["mineral"] or (group[item["mineral"]], item["year"]) in broken]
 
 
 class _Elastic:

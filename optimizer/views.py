@@ -131,7 +131,8 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
         ])  # fmt: skip
     arrow = "" if quo is None else "today -> "
     console.print()
-    console.print(table([f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported", "binding rules"], rows))
+    heads = [f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported"]
+    console.print(table([*((head, "whole") for head in heads), ("binding rules", "cut")], rows, width=console.width))
     legend = Text("mix: each letter a tenth; ")
     for name, letter, colour in CHANNELS:
         legend.append(f"{letter} {name}  ", style=colour)
@@ -180,7 +181,8 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
         per = "0.01 HHI" if row["kind"] == "hhi" else "point" if unit else "unit"
         saves = "looser" if (row["price_usd_per_y"] < 0) == (row["bound"] == "max") else "tighter"
         rows.append([row["rule"], what, row["year"], f"{row['bound']} {_limit(row)}", money(price), f"{per} {saves}"])
-    console.print(table(["what limits it", "where", "year", "limit", ("USD a year", "right"), "saved per"], rows))
+    heads = [("year", "whole"), ("limit", "whole"), ("USD a year", "right"), ("saved per", "whole")]
+    console.print(table(["what limits it", "where", *heads], rows))
     if len(priced) > most:
         console.print(Text(f"... and {len(priced) - most} more: oremix show RUN rules"))
 
