@@ -96,7 +96,7 @@ def _linprog(program: Program) -> float:
     return float(answer.fun)
 
 
-@pytest.mark.parametrize("seed", [100, 103, 112])
+@pytest.mark.parametrize("seed", [100, 103, 105])
 def test_scipy_on_the_same_arrays(seed: int, tmp_path: Path) -> None:
     layout = lay_out(load_case(random_case(seed, tmp_path / "case", rules=0)))
     program = compile_model(build(layout, []))
