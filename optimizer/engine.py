@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import highspy
 import numpy as np
-from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
-from scipy import sparse
 
 from models.case import Flags, Floats
 from models.lanes import Ints
+from optimizer.lean_imports import without
+
+# Pyomo answers the first import of scipy by importing scipy.stats too, which takes longer than our whole answer.
+with without("scipy.stats", "scipy.spatial", "scipy.integrate"):
+    from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
+    from scipy import sparse
 
 if TYPE_CHECKING:
     from pyomo.core.base.block import BlockData
