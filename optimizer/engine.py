@@ -6,7 +6,9 @@ typed 1 (<=), 0, -1 (>=); HiGHS' clock adds up over solves, options stay set, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -124,8 +126,25 @@ class Solution:
         return len(self.x) > 0
 
 
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """No garbage collection inside: with millions of live model objects each pass costs more than it frees."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
 def compile_model(model: BlockData) -> Program:
     """A Pyomo model as arrays, in the model's own units."""
+    with collection_paused():
+        return _compile(model)
+
+
+def _compile(model: BlockData) -> Program:
     form = LinearStandardFormCompiler().write(model, mixed_form=True)
     rhs = np.asarray(form.rhs, dtype=float)
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)

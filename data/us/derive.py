@@ -55,14 +55,14 @@ class Facts:
         self.controlled = {(r["material"], r["country"]): r for r in self.read("export_controls")}
         self.costs = {r["supplier"]: r for r in self.read("costs")}
         self.yields = {(r["input"], r["material"]): r for r in self.read("yields")}
+        self.imports = {(r["material"], r["country"]): float(r["value"]) for r in self.read("import_shares")}
         self.price = self._prices()
         self.balance: dict[tuple[str, str], float] = defaultdict(float)
         for r in self.read("us_balance"):
             self.balance[r["material"], r["item"]] += tonnes(r)
 
     def read(self, name: str) -> list[Row]:
-        path = self.folder / f"{name}.csv"
-        return read_csv(path) if path.exists() else []
+        return read_csv(self.folder / f"{name}.csv")
 
     def _prices(self) -> dict[str, float]:
         rows = self.read("prices")
@@ -72,13 +72,8 @@ class Facts:
                 price[r["material"]] = float(r["value"]) * price[r["share_of"]]
         return price
 
-    def delivered(self) -> list[str]:
-        return [m for m, r in self.chains.items() if r["delivered"] == "yes"]
-
     def channel(self, country: str) -> str:
-        if country == HOME:
-            return "domestic"
-        return "allied" if country in self.allied else "incumbent"
+        return "domestic" if country == HOME else "allied" if country in self.allied else "incumbent"
 
 
 def read_csv(path: Path) -> list[Row]:
@@ -90,6 +85,21 @@ def tonnes(row: Row) -> float:
     return float(row["value"]) * float(row["to_t"] or 1)
 
 
+def grouped(rows: list[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for r in rows:
+        groups[tuple(r[c] for c in columns)].append(r)
+    return groups
+
+
+def unique(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(x for item in items for x in item.split()))
+
+
+def joined(*parts: str) -> str:
+    return "; ".join(x for x in parts if x)
+
+
 def number(value: float | str | None, digits: int = 5) -> str:
     """Fixed formatting: `digits` significant digits, no exponent."""
     if value is None or isinstance(value, str):
@@ -99,51 +109,36 @@ def number(value: float | str | None, digits: int = 5) -> str:
 
 def build_suppliers(facts: Facts) -> list[Supplier]:
     """Country sectors (split into named parts where the facts name them) and projects."""
-    output: dict[tuple[str, str], float] = defaultdict(float)
-    sources: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for r in facts.read("production"):
-        key = (r["material"], r["country"])
-        output[key] += tonnes(r)
-        sources[key].append(r["source"])
-    shares = {(r["material"], r["country"]): r for r in facts.read("import_shares")}
-    for key, r in shares.items():
-        sources[key].append(r["source"])
-    routes: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for r in facts.read("routes"):
-        routes[r["material"], r["country"]].append(r)
-
+    made = grouped(facts.read("production"), "material", "country")
+    bought = grouped(facts.read("import_shares"), "material", "country")
+    routes = grouped(facts.read("routes"), "material", "country")
     suppliers: list[Supplier] = []
     for material, chain in facts.chains.items():
-        for key in sorted(k for k in sources if k[0] == material):
+        for key in sorted(k for k in {*made, *bought} if k[0] == material):
             country = key[1]
-            parts = list(routes.get(key, []))
+            sources = unique([r["source"] for r in (*made.get(key, []), *bought.get(key, []))])
+            parts = list(routes[key])
             rest = 1.0 - sum(float(r["share"]) for r in parts)
             if rest > 1e-9:
-                sector = {
-                    "supplier": f"{country.lower()}_{material}",
-                    "name": f"{facts.names[country]}, {chain['label']}",
-                }
-                parts.append({**sector, "controller": country, "input": "", "share": str(rest), "note": ""})
+                name, sector = f"{facts.names[country]}, {chain['label']}", f"{country.lower()}_{material}"
+                row = {"supplier": sector, "name": name, "controller": country, "share": str(rest)}
+                parts.append({**row, "input": "", "note": ""})
             for part in parts:
                 feed, channel = "" if part["input"] == "none" else chain["input"], facts.channel(country)
                 s = Supplier(part["supplier"], part["name"], country, part["controller"], channel, material, feed)
                 s.recovery = float(chain["recovery"]) if feed else 1.0
-                s.output = float(part["share"]) * output[key] if key in output else None
-                s.asked = part["share"]
-                s.sources, s.note = unique(sources[key]), part["note"]
+                s.output = float(part["share"]) * sum(tonnes(r) for r in made[key]) if key in made else None
+                s.asked, s.sources, s.note = part["share"], list(sources), part["note"]
                 suppliers.append(s)
-    for r in facts.read("projects"):
-        suppliers.append(project(facts, r))
-    return suppliers
+    return [*suppliers, *(project(facts, r) for r in facts.read("projects"))]
 
 
 def project(facts: Facts, r: Row) -> Supplier:
     controller = r["controller"] or r["country"]
     s = Supplier(r["supplier"], r["name"], r["country"], controller, r["channel"], r["material"], r["input"])
-    s.asked, s.status, s.to_year = r["incumbent"] or "0", r["status"], r["last_year"]
+    s.asked, s.status, s.to_year, s.at_price = r["incumbent"] or "0", r["status"], r["last_year"], r["at_price"]
     s.nameplate, s.capex_musd = tonnes(r), float(r["capex_musd"] or 0)
-    s.at_price = r["at_price"]
-    s.sources, s.note = r["source"].split(), "; ".join(x for x in (r["status"], r["note"]) if x)
+    s.sources, s.note = r["source"].split(), joined(r["status"], r["note"])
     if s.input:
         chain = facts.chains[s.material]
         primary = chain["input"] == s.input
@@ -154,56 +149,38 @@ def project(facts: Facts, r: Row) -> Supplier:
     return s
 
 
-def unique(items: list[str]) -> list[str]:
-    return list(dict.fromkeys(x for item in items for x in item.split()))
-
-
 def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
     """Today's tonnes: the US balance at the market, then up the chain, ore by ore."""
-    by_material: dict[str, list[Supplier]] = defaultdict(list)
-    for s in suppliers:
-        by_material[s.material].append(s)
-    shares: dict[str, dict[str, float]] = defaultdict(dict)
-    for r in facts.read("import_shares"):
-        shares[r["material"]][r["country"]] = float(r["value"])
-    routes: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for r in facts.read("ore_sources"):
-        routes[r["material"], r["refiner"]].append(r)
-
+    routes = grouped(facts.read("ore_sources"), "material", "refiner")
     for material in downstream_first(facts):
+        here = [s for s in suppliers if s.material == material]
         get = facts.balance.__getitem__
         primary, secondary, need = (get((material, i)) for i in ("primary", "secondary", "requirement"))
         sold: dict[str, float] = defaultdict(float)
         if need:
-            total = sum(shares[material].values())
-            for country, share in shares[material].items():
+            shares = {c: share for (m, c), share in facts.imports.items() if m == material}
+            total = sum(shares.values())
+            for country, share in shares.items():
                 sold[country] += (need - primary - secondary) * share / total
             sold[HOME] += primary
-        own = {s.country: 0.0 for s in by_material[material]}
-        for s in by_material[material]:
+        own: dict[str, float] = defaultdict(float)
+        for s in here:
             if s.channel != "recycling":
-                own[s.country] += (
-                    s.output if s.output is not None else s.nameplate if s.asked == "auto" and s.nameplate else 0.0
-                )
+                size = s.nameplate if s.asked == "auto" and s.nameplate else 0.0
+                own[s.country] += size if s.output is None else s.output
         for refiner, wanted in needs(suppliers, material).items():
             for source, t in source_ore(facts, material, refiner, wanted, own, routes[material, refiner]).items():
                 sold[source] += t
-        for s in by_material[material]:
-            if s.channel == "recycling":
-                s.incumbent = secondary if s.asked == "auto" else float(s.asked)
-            elif s.nameplate is None:
-                s.incumbent = sold[s.country] * float(s.asked)
+        for s in here:
+            today = secondary if s.channel == "recycling" else sold[s.country]
+            if s.nameplate is None:
+                s.incumbent = today * float(s.asked)
             else:
-                s.incumbent = sold[s.country] if s.asked == "auto" else float(s.asked)
-        check_sold(material, sold, by_material[material])
-
-
-def check_sold(material: str, sold: dict[str, float], suppliers: list[Supplier]) -> None:
-    """What a country sells today must be booked on its suppliers, to the tonne."""
-    for country, t in sold.items():
-        booked = sum(s.incumbent for s in suppliers if s.country == country and s.channel != "recycling")
-        if abs(booked - t) > 1e-6 * max(1.0, t):
-            raise ValueError(f"{material}: {country} sells {t:.0f} t but its suppliers are booked for {booked:.0f} t")
+                s.incumbent = today if s.asked == "auto" else float(s.asked)
+        for country, t in sold.items():  # what a country sells today must be booked on its suppliers, to the tonne
+            booked = sum(s.incumbent for s in here if s.country == country and s.channel != "recycling")
+            if abs(booked - t) > 1e-6 * max(1.0, t):
+                raise ValueError(f"{material}: {country} sells {t:.0f} t, its suppliers are booked for {booked:.0f} t")
 
 
 def downstream_first(facts: Facts) -> list[str]:
@@ -239,13 +216,9 @@ def source_ore(
     taken[refiner] += t
     left -= t
     if left > 1e-9:
-        traded = {
-            r["country"]: 0.0
-            for r in facts.read("production")
-            if r["material"] == material and r["traded"] != "no" and r["country"] != refiner
-        }
+        traded: dict[str, float] = defaultdict(float)
         for r in facts.read("production"):
-            if r["material"] == material and r["country"] in traded:
+            if r["material"] == material and r["traded"] != "no" and r["country"] != refiner:
                 traded[r["country"]] += tonnes(r)
         total = sum(traded.values())
         for country, output in traded.items():
@@ -279,41 +252,35 @@ def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
 def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
     """Published cost first, else the price (today's sellers), else a premium over it."""
     a = facts.assumed
-    total: dict[str, float] = defaultdict(float)
-    country_total: dict[tuple[str, str], float] = defaultdict(float)
-    imports = {(r["material"], r["country"]): float(r["value"]) / 100 for r in facts.read("import_shares")}
+    total: dict[tuple[str, str], float] = defaultdict(float)
     for s in suppliers:
-        total[s.material] += s.incumbent
-        country_total[s.material, s.country] += s.incumbent
+        total[s.material, "world"] += s.incumbent
+        total[s.material, s.country] += s.incumbent
     for s in suppliers:
         price, stage = facts.price[s.material], facts.chains[s.material]["stage"]
         own_stage = price - (facts.price[s.input] / s.recovery if s.input else 0.0)
-        capital = (
-            a["capital.charge"] * s.capex_musd * 1e6 / s.nameplate
-            if s.nameplate and s.status in ("permitted", "proposed", "suspended")
-            else 0.0
-        )
+        undecided = s.nameplate if s.status in ("permitted", "proposed", "suspended") else None
+        capital = a["capital.charge"] * s.capex_musd * 1e6 / undecided if undecided else 0.0
         published = facts.costs.get(s.id)
         if published:
             cost = float(published["value"]) * float(published["to_usd_per_t"]) - float(published["less"])
             s.cost = cost * float(published["part"]) * a[f"deflator.{published['year']}"] + capital
             s.basis = "assumption" if published["how"] == "assumption" else "published"
             s.sources = unique([*s.sources, published["source"]])
-            s.note = "; ".join(
-                x for x in (s.note, f"cost: {published['note']}", "capital charge added" if capital else "") if x
-            )
+            s.note = joined(s.note, f"cost: {published['note']}", "capital charge added" if capital else "")
         elif s.channel == "recycling":
             treatment = price * a["recycling.margin"] - facts.price[s.input] / s.recovery
             newcomer = 1.0 if s.incumbent > 0 else a["recycling.newcomer"]
             s.cost = treatment * (1 + a[f"premium.recycling.{stage}"]) * newcomer
             s.basis = "assumption"
         elif s.incumbent > 0:
-            today = country_total[s.material, s.country] / total[s.material]
-            share = 1.0 if s.channel == "domestic" else imports.get((s.material, s.country), today)
+            today = total[s.material, s.country] / total[s.material, "world"]
+            imported = facts.imports.get((s.material, s.country), 100 * today) / 100
+            share = 1.0 if s.channel == "domestic" else imported
             s.cost, s.basis = own_stage * (1 - a["discount.revealed"] * share), "price"
         elif s.at_price:
             s.cost, s.basis = own_stage, "price"
-            s.note = "; ".join(x for x in (s.note, f"taken at the market price: {s.at_price}") if x)
+            s.note = joined(s.note, f"taken at the market price: {s.at_price}")
         else:
             s.cost, s.basis = own_stage * (1 + a[f"premium.{s.channel}.{stage}"]) + capital, "premium"
 
@@ -322,15 +289,11 @@ def materials_table(facts: Facts) -> list[Row]:
     priced = {r["material"]: r["source"] for r in facts.read("prices")}
     return [
         {
-            "material": m,
-            "mineral": r["mineral"],
-            "stage": r["stage"],
-            "basis": r["basis"],
-            "price_usd_per_t": number(facts.price[m]),
-            "source": priced[m],
+            "material": m, "mineral": r["mineral"], "stage": r["stage"], "basis": r["basis"],
+            "price_usd_per_t": number(facts.price[m]), "source": priced[m],
         }
         for m, r in facts.chains.items()
-    ]
+    ]  # fmt: skip
 
 
 def suppliers_table(suppliers: list[Supplier]) -> list[Row]:
@@ -362,15 +325,13 @@ def supplier_years_table(suppliers: list[Supplier]) -> list[Row]:
 def demand_table(facts: Facts) -> list[Row]:
     rows: list[Row] = []
     source = {r["material"]: r["source"] for r in facts.read("us_balance") if r["item"] == "requirement"}
-    for material in facts.delivered():
+    for material in (m for m, r in facts.chains.items() if r["delivered"] == "yes"):
         growth = 1 + facts.assumed[f"growth.{material}"]
         defence = facts.assumed.get(f"defence.{material}", 0.0)
         for market, share in (("home", 1 - defence), ("defence", defence)):
             for year in (BASE_YEAR, *YEARS):
                 required = facts.balance[material, "requirement"] * growth ** (year - BASE_YEAR) * share
-                cited = (
-                    [source[material]] if year == BASE_YEAR and not defence else [source[material], "case_assumption"]
-                )
+                cited = [source[material], *(["case_assumption"] if year != BASE_YEAR or defence else [])]
                 if required:
                     row = {"material": material, "year": str(year), "market": market, "required_t": number(required)}
                     rows.append({**row, "source": " ".join(unique(cited))})
@@ -388,15 +349,9 @@ def feedstock_table(facts: Facts) -> list[Row]:
     for material, parts in series.items():
         for year in sorted({y for part in parts.values() for y in part}):
             available = sum(interpolate(part, year) for part in parts.values())
-            rows.append(
-                {
-                    "material": material,
-                    "year": str(year),
-                    "available_t": number(available),
-                    "cost_usd_per_t": number(facts.price[material]),
-                    "source": " ".join(unique(sources[material])),
-                }
-            )
+            row = {"material": material, "year": str(year), "available_t": number(available)}
+            cited = " ".join(unique(sources[material]))
+            rows.append({**row, "cost_usd_per_t": number(facts.price[material]), "source": cited})
     return rows
 
 
@@ -413,31 +368,23 @@ def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
     rows: dict[tuple[str, str, str], Row] = {}
 
     def put(origin: str, destination: str, material: str, column: str, value: str, source: str, note: str = "") -> None:
-        row = rows.setdefault(
-            (origin, destination, material),
-            {"origin": origin, "destination": destination, "material": material, "source": "", "note": ""},
-        )
+        key = {"origin": origin, "destination": destination, "material": material}
+        row = rows.setdefault((origin, destination, material), {**key, "source": "", "note": ""})
         row[column], row["source"] = value, " ".join(unique([row["source"], source]))
-        row["note"] = "; ".join(x for x in (row["note"], note) if x)
+        row["note"] = joined(row["note"], note)
 
-    for r in [*facts.read("freight"), *facts.read("freight_more")]:
-        if not r["material"] or r["material"] in facts.chains:
-            put(r["origin"], r["destination"], r["material"], "freight_usd_per_t", r["freight_usd_per_t"], r["source"])
+    def put_all(names: list[str], column: str) -> None:
+        for r in (r for name in names for r in facts.read(name)):
+            if not r["material"] or r["material"] in facts.chains:
+                since = f"from {r['valid_from']}" if r.get("valid_from") else ""
+                put(r["origin"], r["destination"], r["material"], column, r[column], r["source"], since)
+
+    put_all(["freight", "freight_more"], "freight_usd_per_t")
     for country in sorted({s.country for s in suppliers}):
         here = f"country:{country}"
         if (here, here, "") not in rows:
             put(here, here, "", "freight_usd_per_t", number(facts.assumed["freight.home"]), "case_assumption")
-    for r in facts.read("duties"):
-        if not r["material"] or r["material"] in facts.chains:
-            put(
-                r["origin"],
-                r["destination"],
-                r["material"],
-                "duty_share",
-                r["duty_share"],
-                r["source"],
-                f"from {r['valid_from']}" if r["valid_from"] else "",
-            )
+    put_all(["duties"], "duty_share")
     ids = {s.id for s in suppliers}
     for r in facts.read("closed_exports"):
         friends = r["open_to"].split() if r["origin"] in ids else [r["origin"], *r["open_to"].split()]
@@ -455,14 +402,8 @@ def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
     return list(rows.values())
 
 
-COLUMNS = {
-    "materials": "material mineral stage basis price_usd_per_t source",
-    "suppliers": "supplier name country controller channel material input recovery capacity_t incumbent_t "
-    "cost_usd_per_t cost_basis from_year to_year source note",
-    "supplier_years": "supplier year capacity_t",
+COLUMNS = {  # of the tables that leave out columns of the facts, or whose rows differ
     "lanes": "origin destination material freight_usd_per_t duty_share max_t source note",
-    "demand": "material year market required_t source",
-    "feedstock": "material year available_t cost_usd_per_t source",
     "blocs": "bloc country from_year to_year source note",
     "risk": "country indicator value year source note",
     "assumptions": "key low high reason",
@@ -479,7 +420,6 @@ def derive(facts_folder: Path, tables: Path) -> None:
     set_costs(facts, suppliers)
     suppliers = [s for s in suppliers if max(s.capacity.values()) > 0]
     sources = {r["id"]: r for r in [*facts.read("sources"), *facts.read("policy_sources")]}
-    assumptions = [{"key": r["name"], **r} for r in facts.read("assumptions") if "[" in r["name"]]
     out: dict[str, list[Row]] = {
         "materials": materials_table(facts),
         "suppliers": suppliers_table(suppliers),
@@ -489,12 +429,12 @@ def derive(facts_folder: Path, tables: Path) -> None:
         "feedstock": feedstock_table(facts),
         "blocs": facts.read("blocs"),
         "risk": facts.read("country_risk"),
-        "assumptions": assumptions,
+        "assumptions": [{"key": r["name"], **r} for r in facts.read("assumptions") if "[" in r["name"]],
         "sources": list(sources.values()),
     }
     tables.mkdir(parents=True, exist_ok=True)
     for name, rows in out.items():
-        columns = COLUMNS[name].split()
+        columns = COLUMNS[name].split() if name in COLUMNS else list(rows[0])
         partial = tables / f".{name}.csv.part"
         with partial.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, columns, extrasaction="ignore", restval="", lineterminator="\n")
