@@ -85,7 +85,7 @@ def compare(
 @app.command()
 def show(
     run: o.RunName,
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Table to show; none: the answer.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help="Table to show; none: the answer.")] = None,
     show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """The answer of a run again, or one of its result tables.
@@ -99,7 +99,7 @@ def show(
 
 @app.command()
 def columns(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One table; none: all.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help="One table; none: all.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, as in models/COLUMNS.md.")] = False,
     json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -114,7 +114,7 @@ def columns(
 
 @app.command()
 def presets(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One preset in full; none: the list.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One preset in full; none: the list.")] = None,
     json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """The presets: policy rules as scenarios, each with its source, dates and status.

@@ -16,6 +16,7 @@ from optimizer import console
 
 if TYPE_CHECKING:
     from models.changes import Request
+    from models.config import Scenario
 
 EXIT = {"optimal": 0, "feasible": 4, "infeasible": 3, "unbounded": 3, "stopped": 4}
 
@@ -213,8 +214,11 @@ def presets(name: str | None, as_json: bool) -> int:
         return 0
     screen = console.results()
     if name is None:
-        rows = [[key, preset.title, preset.status, preset.effective] for key, preset in found.items()]
-        screen.print(console.table(["preset", "what", "status", "dates"], rows))
+        rows = [
+            [key, Text(console.plain(preset.title)).append(f"\n{console.plain(_dated(preset))}", style="dim")]
+            for key, preset in found.items()
+        ]
+        screen.print(console.table([("preset", "whole"), "what it is, its status and dates"], rows))
         screen.print(Text("\noremix presets NAME shows its rules and source; use with --scenario NAME"))
         return 0
     preset = found[name]
@@ -230,6 +234,11 @@ def presets(name: str | None, as_json: bool) -> int:
         keys = ", ".join(f"{k} {getattr(change, k)}" for k in ("set", "scale", "add") if getattr(change, k))
         screen.print(Text.assemble(("change ", "bold"), console.plain(f"{change.table} where {change.where}: {keys}")))
     return 0
+
+
+def _dated(preset: Scenario) -> str:
+    """Status and dates of a preset in one line."""
+    return "; ".join(part for part in (preset.jurisdiction, preset.status, preset.effective) if part)
 
 
 def new(folder: Path, source: str, as_json: bool) -> int:

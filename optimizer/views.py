@@ -78,6 +78,10 @@ def _headline(console: Console, plan: Plan) -> None:
 
 def _costs(console: Console, plan: Plan) -> None:
     rows = [["plan", *(money(plan.cost_usd_per_y[year]) for year in plan.years)]]
+    costs = plan.tables["costs"]
+    short = costs[costs["cost"] == "shortage"].groupby("year")["usd_per_y"].sum()
+    if len(short):
+        rows.append(["of it short", *(money(float(short.get(year, 0.0))) for year in plan.years)])
     if plan.status_quo is not None and not plan.about.get("status_quo"):
         today = plan.status_quo["cost_usd_per_y"]
         rows.append(["today", *(money(today[year]) for year in plan.years)])
