@@ -156,13 +156,15 @@ def test_every_scenario_applies() -> None:
 
 
 def test_shortage_prices_of_the_scenarios_follow_the_assumption() -> None:
-    multiple = next(float(r["value"]) for r in rows(FACTS / "assumptions.csv") if r["name"] == "shortage.multiple")
+    assumed = {r["name"]: r["value"] for r in rows(FACTS / "assumptions.csv")}
     scenarios = tomllib.loads((US / "case.toml").read_text(encoding="utf-8"))["scenarios"]
     seen = 0
     for scenario in scenarios.values():
         for step in scenario.get("change", []):
             if price := step.get("set", {}).get("shortage_usd_per_t"):
-                material = step["where"]["material"]
-                assert price == pytest.approx(multiple * float(MATERIALS[material]["price_usd_per_t"]), rel=1e-3)
+                defence = step["where"].get("market") == "defence"
+                multiple = float(assumed["shortage.multiple.defence" if defence else "shortage.multiple"])
+                reference = float(MATERIALS[step["where"]["material"]]["price_usd_per_t"])
+                assert price == pytest.approx(multiple * reference, rel=1e-3)
                 seen += 1
     assert seen

@@ -122,13 +122,14 @@ def build_suppliers(facts: Facts) -> list[Supplier]:
             if rest > 1e-9:
                 name, sector = f"{facts.names[country]}, {chain['label']}", f"{country.lower()}_{material}"
                 row = {"supplier": sector, "name": name, "controller": country, "share": str(rest)}
-                parts.append({**row, "input": "", "note": ""})
+                parts.append({**row, "input": "", "last_year": "", "source": "", "note": ""})
             for part in parts:
                 feed, channel = "" if part["input"] == "none" else chain["input"], facts.channel(country)
                 s = Supplier(part["supplier"], part["name"], country, part["controller"], channel, material, feed)
                 s.recovery = float(chain["recovery"]) if feed else 1.0
                 s.output = float(part["share"]) * sum(tonnes(r) for r in made[key]) if key in made else None
-                s.asked, s.sources, s.note = part["share"], list(sources), part["note"]
+                s.asked, s.sources, s.note = part["share"], unique([*sources, part["source"]]), part["note"]
+                s.to_year = part["last_year"]
                 suppliers.append(s)
     return [*suppliers, *(project(facts, r) for r in facts.read("projects"))]
 
@@ -236,8 +237,8 @@ def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
                 usable = a.get(f"usable.{s.status}.{year}", a[f"usable.{s.status}"])
                 if s.channel == "recycling" and s.asked == "auto":
                     usable = a[f"headroom.recycling.{year}"]
-                elif s.channel == "allied" and s.status != "operating":
-                    usable *= a["open_project.allied"]
+                elif s.country != HOME and s.status != "operating":
+                    usable *= a["open_project"]
                 s.capacity[year] = max(s.nameplate * usable, s.incumbent)
             elif control:
                 s.capacity[year] = s.incumbent * a["headroom.controlled"]
