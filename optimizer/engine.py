@@ -371,7 +371,7 @@ class ElasticEngine:
         old = program.matrix.tocoo()
         added = sparse.csc_array(
             (np.concatenate([old.data, listed[:, 2]]),
-             (np.concatenate([old.coords[0], at]), np.concatenate([old.coords[1], columns]))), shape=shape,
+             (np.concatenate([old.row, at]), np.concatenate([old.col, columns]))), shape=shape,
         )  # fmt: skip
         extra = np.zeros(len(cost))
         whole = Program(
