@@ -168,3 +168,22 @@ def test_shortage_prices_of_the_scenarios_follow_the_assumption() -> None:
                 assert price == pytest.approx(multiple * reference, rel=1e-3)
                 seen += 1
     assert seen
+
+
+def test_the_scenario_of_late_projects_moves_every_project() -> None:
+    scenarios = tomllib.loads((US / "case.toml").read_text(encoding="utf-8"))["scenarios"]
+    moved = scenarios["projects_late"]["change"][0]["where"]["supplier"]
+    assert set(moved) == {s["supplier"] for s in SUPPLIERS if s["from_year"]}
+
+
+def test_what_may_not_enter_stays_out() -> None:
+    lanes = {(r["origin"], r["destination"], r["material"]): r["max_t"] for r in rows(TABLES / "lanes.csv")}
+    for origin, material in (
+        ("country:RUS", "nickel_refined"),
+        ("country:RUS", "nickel_raw"),
+        ("country:CUB", "cobalt_raw"),
+        ("bell_bay", "manganese_alloys"),
+    ):
+        assert lanes[origin, "*", material] == "0"
+        assert (origin, "country:USA", material) not in lanes
+    assert not [s for s in SUPPLIERS if "fort_saskatchewan" in s["supplier"]]
