@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.changes import Request
     from models.config import Scenario
 
+NARROW = 140  # below this, wide tables show their key columns only
 EXIT = {"optimal": 0, "feasible": 4, "infeasible": 3, "unbounded": 3, "stopped": 4}
 
 
@@ -166,9 +167,17 @@ def show(run: Path, name: str | None, year: int | None, as_json: bool, quiet: bo
     if as_json:
         _json({"run": str(run), "table": name, "rows": records(table)})
         return 0
+    screen = console.results()
+    if screen.width < NARROW and name.removeprefix("status_quo_") in views.KEY_COLUMNS:
+        kept = [column for column in views.KEY_COLUMNS[name.removeprefix("status_quo_")] if column in table]
+        left_out = [column for column in table.columns if column not in kept]
+        table = table[kept]
+        screen.print(Text(f"(a wider terminal, a pipe or --json also has: {', '.join(left_out)})", style="dim"))
     headers = [(column, "right") if table[column].dtype.kind in "if" else column for column in table.columns]
     rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    console.results().print(console.table(headers, rows))
+    screen.print(console.table(headers, rows))
+    if not rows:
+        screen.print(Text(f"(no {name})"))
     return 0
 
 
@@ -237,8 +246,9 @@ def presets(name: str | None, as_json: bool) -> int:
 
 
 def _dated(preset: Scenario) -> str:
-    """Status and dates of a preset in one line."""
-    return "; ".join(part for part in (preset.jurisdiction, preset.status, preset.effective) if part)
+    """Jurisdiction, status and dates of a preset in one line."""
+    dates = f"; dates: {preset.effective}" if preset.effective not in ("", "none") else ""
+    return f"{preset.jurisdiction}: {preset.status}{dates}"
 
 
 def new(folder: Path, source: str, as_json: bool) -> int:

@@ -54,23 +54,19 @@ def warn(lines: Sequence[str], most: int = 8) -> None:
         console.print(Text(f"note: ... and {len(lines) - most} more notes (in plan.json: warnings)", style="yellow"))
 
 
-def table(
-    headers: Sequence[str | tuple[str, str]], rows: Sequence[Sequence[Any]], title: str = "", width: int = PIPED_WIDTH
-) -> Table:
+def table(headers: Sequence[str | tuple[str, str]], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
     """A table; a header is a text (left, folded where the terminal is narrow), or (text, how): "right" and
-    "whole" are never folded, "cut" ends in an ellipsis where the other columns leave no room in ``width``.
+    "whole" are never folded.
     """
     made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False,
                  padding=(0, 1, 0, 0), header_style="bold", show_edge=False)  # fmt: skip
     cells = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
     pairs = [header if isinstance(header, tuple) else (header, "left") for header in headers]
     widest = [max([len(text), *(row[place].cell_len for row in cells)]) for place, (text, _) in enumerate(pairs)]
-    taken = sum(size + 1 for size, (_, how) in zip(widest, pairs, strict=True) if how != "cut")
     for size, (text, how) in zip(widest, pairs, strict=True):
         made.add_column(
-            Text(text), justify="right" if how == "right" else "left", no_wrap=how != "left",
-            overflow="ellipsis" if how == "cut" else "fold", min_width=size if how in ("right", "whole") else None,
-            max_width=max(8, min(size, width - taken - 1)) if how == "cut" else None,
+            Text(text), justify="right" if how == "right" else "left", no_wrap=how != "left", overflow="fold",
+            min_width=None if how == "left" else size,
         )  # fmt: skip
     for row in cells:
         made.add_row(*row)

@@ -175,14 +175,16 @@ def _power(values: Floats) -> Floats:
 class Engine:
     """One program in HiGHS, kept warm: change costs or add rows, and solve again from the last basis.
 
+    ``tie_break`` is a tiny extra cost that settles which of several equal optima is given: it is in the first run,
+    and the run that gives values, prices and the certificate has the true costs again.
     ``column_unit`` is the size of one scaled unit of each column (tonnes of its material's scale); money and
-    rows are scaled from it. Ties between plans of equal cost are settled by the order of the columns (the
-    layout's, by names), HiGHS' fixed seed and its serial simplex: the same case gives the same plan.
+    rows are scaled from it.
     """
 
     program: Program
     column_unit: Floats
     log: Path | None = None
+    tie_break: Floats | None = None
     _threads: ClassVar[int | None] = None
     highs: highspy.Highs = field(init=False)
 
@@ -217,6 +219,14 @@ class Engine:
         if self.highs.passModel(lp) == highspy.HighsStatus.kError:
             raise EngineError("HiGHS refused the model")
 
+    def _costs(self, scaled: Floats) -> None:
+        """Give HiGHS these (scaled) costs; the basis stays."""
+        if (
+            self.highs.changeColsCost(len(scaled), np.arange(len(scaled), dtype=np.int32), scaled)
+            != highspy.HighsStatus.kOk
+        ):
+            raise EngineError("HiGHS refused costs")
+
     def _quiet(self) -> None:
         """Nothing on the console; the log goes to a file where one is asked for."""
         self._option("log_to_console", False)
@@ -245,6 +255,12 @@ class Engine:
         self._option("random_seed", 0)
         began = highs.getRunTime()
         self._option("time_limit", began + limits.seconds)
+        if self.tie_break is not None and not self.program.integer.any():
+            self._costs(self.scaled_cost + self.tie_break * self.column_unit / self.money_unit)
+            highs.run()
+            self._costs(self.scaled_cost)
+            if highs.getModelStatus() == highspy.HighsModelStatus.kNotset:  # new costs: the basis stays
+                self._option("presolve", "off")
         highs.run()
         status = _STATUS.get(highs.getModelStatus())
         if status is None:
@@ -310,12 +326,12 @@ class Engine:
         rounded = np.round(x)
         lower, upper = np.where(whole, rounded, program.lower), np.where(whole, rounded, program.upper)
         program = replace(program, lower=lower, upper=upper, integer=np.zeros_like(whole))
-        return Engine(program, self.column_unit, self.log)
+        return Engine(program, self.column_unit, self.log, self.tie_break)
 
     def relaxed(self) -> Engine:
         """The program without its whole-number conditions: an LP."""
         program = replace(self.program, integer=np.zeros_like(self.program.integer))
-        return Engine(program, self.column_unit, self.log)
+        return Engine(program, self.column_unit, self.log, self.tie_break)
 
     def elastic(
         self, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float], free_weight: Sequence[float] = ()

@@ -141,7 +141,8 @@ class _Elastic:
             if row.kind not in ("ban", "budget", "emissions", "index", "suppliers", "hhi"):
                 needed = min(max(needed, 0.0), 1.0)
             repairs.append({
-                "what": "rule", "name": row.rule, "mineral": row.mineral, "year": row.year, "limit": row.limit,
+                "what": "rule", "kind": row.kind, "name": row.rule, "mineral": row.mineral, "year": row.year,
+                "limit": row.limit,
                 "needed": needed, "bound": row.bound, "material": row.material, "member": row.member,
             })  # fmt: skip
             relaxed[row.key] = needed

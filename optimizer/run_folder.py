@@ -159,9 +159,21 @@ def read_run(folder: str | Path) -> Plan:
     return plan
 
 
+_TEXT = frozenset(
+    ("supplier", "name", "country", "controller", "channel", "mineral", "material", "stage", "origin", "destination",
+     "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost")
+)  # fmt: skip
+
+
 def _read(path: Path) -> pd.DataFrame:
-    text = ("source", "note", "material", "mineral", "member", "sector", "supplier", "origin", "destination", "country",
-            "controller", "name", "largest_country", "rule", "market")  # fmt: skip
-    header = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(path, dtype={name: object for name in text if name in header}, keep_default_na=False,
-                       na_values={name: [""] for name in header if name not in text})  # fmt: skip
+    """A result table with numbers to the last digit; an id that looks like a number stays an id."""
+    table = pd.read_csv(path, dtype=object, keep_default_na=False)
+    for name in table.columns.difference(list(_TEXT)):
+        cells = table[name]
+        if cells.isin(["True", "False"]).all():
+            table[name] = cells == "True"
+        elif name == "year":
+            table[name] = cells.astype(int)
+        else:
+            table[name] = cells.replace("", "nan").astype(float)
+    return table

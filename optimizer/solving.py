@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,34 @@ def column_units(program: Program, layout: Layout, columns: Ints) -> Floats:
     return units
 
 
+# Relative to what a tonne of the mineral typically costs; far above the solver's tolerance, far below a cent.
+TIE_BREAK = 1e-7
+
+
+def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
+    """A tiny cost that prefers, among plans of equal cost, the suppliers nearest to today's.
+
+    On production and on flows into markets: half of it falls with incumbent_t / capacity_t, half is
+    pseudo-random by the names, so that neither the order of rows nor other minerals decide. USD a unit.
+    """
+    case = layout.case
+    table = case.suppliers
+    cost = table["cost_usd_per_t"].abs().groupby(table["mineral"]).median()
+    typical = np.array([float(cost.get(mineral, 0.0)) for mineral in case.materials["mineral"]])
+    capacity = np.maximum(case.by_year("capacity_t").max(axis=1, initial=0.0), 1e-9)
+    unlike_today = 1.0 - np.minimum(1.0, table["incumbent_t"].to_numpy(dtype=float) / capacity)
+    by_name = np.array([zlib.crc32(str(name).encode()) / 2**32 for name in table["supplier"]])
+    each = 0.5 * unlike_today + 0.5 * by_name
+    market = np.flatnonzero(layout.flow_destination >= len(table))
+    extra = np.zeros(layout.width)
+    extra[layout.columns("production")] = each[layout.production_supplier]
+    extra[layout.offsets["flow"] + market] = each[layout.flow_origin[market]]
+    extra *= TIE_BREAK * typical[layout.column_material] * case.weights[layout.column_year]
+    found = np.zeros(len(program.names))
+    found[columns[columns >= 0]] = extra[columns >= 0]
+    return found
+
+
 def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | None = None) -> Solved:
     """The least-cost plan over the layout that keeps the rule rows, or why there is none (``status``)."""
     began = time.perf_counter()
@@ -66,7 +95,7 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
     program = compile_model(model)
     columns = program_columns(program, layout)
     compiled = time.perf_counter()
-    engine = Engine(program, column_units(program, layout, columns), log)
+    engine = Engine(program, column_units(program, layout, columns), log, tie_break(program, layout, columns))
     loaded = time.perf_counter()
     cutter = Cutter(layout, rows, columns)
     certified, solution = cutter.optimum(engine, limits)

@@ -20,7 +20,7 @@ from models.network import entry_of
 from optimizer.cutting import spread
 from optimizer.engine import Certificate, Engine, Limits, Program
 from optimizer.repair import find_repair
-from optimizer.solving import column_units, program_columns
+from optimizer.solving import column_units, program_columns, tie_break
 
 
 @dataclass
@@ -77,15 +77,15 @@ def find_status_quo(case: Case, limits: Limits) -> StatusQuo:
     layout = lay_out(case, status_quo=True)
     program = status_quo_program(layout)
     columns = program_columns(program, layout)
-    units = column_units(program, layout, columns)
+    units, ties = column_units(program, layout, columns), tie_break(program, layout, columns)
     solution = None
     production = _production(layout)
     if production is not None:  # what remains are transport problems, quickest without presolve
         fixed = replace(program, lower=program.lower.copy(), upper=program.upper.copy())
         fixed.lower[: len(production)] = fixed.upper[: len(production)] = production
-        solution = Engine(fixed, units).solve(replace(limits, presolve=False))
+        solution = Engine(fixed, units, None, ties).solve(replace(limits, presolve=False))
     if solution is None or not solution.has_plan:
-        solution = Engine(program, units).solve(limits)
+        solution = Engine(program, units, None, ties).solve(limits)
     if solution.status == "stopped":
         return StatusQuo(layout, np.zeros(0), {}, status="stopped")
     if not solution.has_plan:

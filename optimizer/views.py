@@ -20,6 +20,14 @@ CHANNELS = (
     ("incumbent", "i", "red"),
 )
 _CELLS = 10
+# What a narrow terminal shows of the wide tables.
+KEY_COLUMNS = {
+    "suppliers": ("supplier", "material", "year", "produced_t", "capacity_t"),
+    "flows": ("origin", "destination", "material", "year", "t"),
+    "rules": ("rule", "bound", "material", "member", "year", "value", "limit", "price_usd_per_y"),
+    "shares": ("material", "stage", "by", "member", "year", "share"),
+    "risk": ("mineral", "material", "stage", "year", "hhi_country", "largest_country", "largest_share"),
+}
 
 
 def mix_bar(shares: dict[str, float], cells: int = _CELLS) -> Text:
@@ -118,6 +126,7 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
         if rule not in by_material[key]:
             by_material[key].append(rule)
     rows = []
+    missing = _missing(plan, year)
     minerals = dict(zip(plan.tables["suppliers"]["material"], plan.tables["suppliers"]["mineral"], strict=True))
     single = pd.Series([minerals.get(m, "") for m in risk.index]).value_counts()
     for material in risk.index:
@@ -131,12 +140,12 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
             _pair(None if old is None else Text(_hhi(old["hhi_country"])), Text(_hhi(now["hhi_country"]))),
             _pair(None if old is None else Text(f"{100 * old['import_reliance']:.0f}"),
                   Text(percent(now["import_reliance"]))),
-            ", ".join(dict.fromkeys(bound)) or "-",
+            _said_of(list(dict.fromkeys(bound)), missing.get(material, 0.0), console.width),
         ])  # fmt: skip
     arrow = "" if quo is None else "today -> "
     console.print()
-    heads = [f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported"]
-    console.print(table([*((head, "whole") for head in heads), ("binding rules", "cut")], rows, width=console.width))
+    heads = [f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported", "binding"]
+    console.print(table([(head, "whole") for head in heads], rows))
     legend = Text("mix: each letter a tenth; ")
     for name, letter, colour in CHANNELS:
         legend.append(f"{letter} {name}  ", style=colour)
@@ -144,6 +153,28 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
     if len(plan.years) > 1:
         others = ", ".join(str(y) for y in plan.years if y != year)
         console.print(Text(f"other years: --show-year ({others}), or oremix show RUN shares"))
+
+
+def _missing(plan: Plan, year: int) -> dict[str, float]:
+    """Material -> share of its requirement that is short in the year."""
+    shortage, shares = plan.tables["shortage"], _delivered(plan.tables, "shares", year)
+    short = shortage[shortage["year"] == year].groupby("material")["t"].sum()
+    arrived = shares[shares["by"] == "channel"].groupby("material")["t"].sum()
+    return {str(material): t / (t + arrived.get(material, 0.0)) for material, t in short.items()}
+
+
+def _said_of(rules: list[str], missing: float, width: int) -> str:
+    """What part is missing, and the rules that bind: by name where there is room, else by number."""
+    said = [f"{_part(missing)} short"] if missing else []
+    if rules and width >= 100:
+        said.append(", ".join(rules))
+    elif rules and not missing:
+        said.append(rules[0] if len(rules) == 1 and len(rules[0]) <= 8 else f"{len(rules)} bind")
+    return ", ".join(said) or "-"
+
+
+def _part(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else percent(share)
 
 
 def _pair(old: Text | None, now: Text) -> Text:
@@ -171,18 +202,19 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
     console.print()
     count = rules["rule"].nunique()
     lines = f"{len(rules)} row{'s' if len(rules) > 1 else ''}"
-    held = f"{count} rule{'s' if count > 1 else ''} in {lines}, all kept; {len(bound)} at the limit."
-    console.print(Text(held))
     priced = bound[bound["price_usd_per_y"].notna() & (bound["price_usd_per_y"].abs() > 0.5)]
+    held = f"{count} rule{'s' if count > 1 else ''} in {lines}, all kept; {len(bound)} at the limit"
+    console.print(Text(held + (f", {len(priced)} of them with a price." if len(bound) else ".")))
     if priced.empty:
         return
-    priced = priced.assign(size=priced["price_usd_per_y"].abs()).sort_values("size", ascending=False)
+    shares = priced["kind"].isin(_IN_SHARES)
+    size = priced["price_usd_per_y"].abs()
+    priced = priced.assign(shares=shares, size=size).sort_values(["shares", "size"], ascending=False)
     rows = []
     for row in priced.head(most).to_dict("records"):
-        unit = row["kind"] in ("share", "each_share", "hhi")
-        price = abs(row["price_usd_per_y"]) / (100 if unit else 1)
+        price = abs(row["price_usd_per_y"]) / (100 if row["kind"] in _IN_SHARES else 1)
         what = f"{row['material'] or row['mineral'] or 'everything'} {row['member']}".strip()
-        per = "0.01 HHI" if row["kind"] == "hhi" else "point" if unit else "unit"
+        per = _PER.get(row["kind"], "point")
         saves = "looser" if (row["price_usd_per_y"] < 0) == (row["bound"] == "max") else "tighter"
         rows.append([row["rule"], what, row["year"], f"{row['bound']} {_limit(row)}", money(price), f"{per} {saves}"])
     heads = [("year", "whole"), ("limit", "whole"), ("USD a year", "right"), ("saved per", "whole")]
@@ -191,10 +223,17 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
         console.print(Text(f"... and {len(priced) - most} more: oremix show RUN rules"))
 
 
-def _limit(row: Mapping[Any, Any]) -> str:
+_IN_SHARES = ("share", "each_share", "hhi")
+_PER = {"hhi": "0.01 HHI", "ban": "tonne", "budget": "dollar", "emissions": "kg/t", "index": "1.00", "suppliers": "one"}
+_UNIT = {"ban": " t", "budget": " USD", "emissions": " kg/t"}
+
+
+def _limit(row: Mapping[Any, Any], key: str = "limit") -> str:
+    """A limit in the unit of its kind of rule."""
     if row["kind"] in ("share", "each_share"):
-        return f"{100 * row['limit']:.4g}%"
-    return f"{row['limit']:.4g}"
+        return f"{100 * row[key]:.4g}%"
+    figure = f"{row[key]:.4g}" if abs(row[key]) < 1e4 else money(float(row[key]))
+    return figure + _UNIT.get(row["kind"], "")
 
 
 def _short(console: Console, plan: Plan) -> None:
@@ -209,7 +248,7 @@ def _short(console: Console, plan: Plan) -> None:
     grouped = short.groupby(keys, as_index=False).agg({"t": "sum", "required_t": "sum"})
     for row in grouped.to_dict("records"):
         rows.append([row["market"], row["material"], row["year"], tonnes(row["t"]), tonnes(row["required_t"]),
-                     percent(row["t"] / row["required_t"])])  # fmt: skip
+                     _part(row["t"] / row["required_t"])])  # fmt: skip
     console.print(table(["short at", "material", "year", ("t missing", "right"), ("of t", "right"),
                          ("share", "right")], rows))  # fmt: skip
 
@@ -250,12 +289,11 @@ def infeasible(console: Console, plan: Plan) -> None:
         groups[key].append(item)
     rows = []
     for (what, name, bound, where), items in groups.items():
-        shares = what == "rule" and max(abs(float(i["limit"])) for i in items) <= 1
         worst = {i["year"]: i for i in items}
-        cells = [_needed(worst.get(year), shares) for year in plan.years]
+        cells = [_needed(worst.get(year)) for year in plan.years]
         members = sorted({i["member"] for i in items if i.get("member")})
         label = f"{name} {bound}" if what == "rule" else f"{what} {name}"
-        rows.append([label.strip(), " ".join([where or "everything", *members[:2]]), _one_limit(items, shares), *cells])
+        rows.append([label.strip(), " ".join([where or "everything", *members[:2]]), _one_limit(items), *cells])
     if rows:
         console.print()
         heads = [(str(year), "right") for year in plan.years]
@@ -267,16 +305,18 @@ def infeasible(console: Console, plan: Plan) -> None:
         console.print(Text("--relax gives the plan at these limits."))
 
 
-def _needed(item: dict[str, Any] | None, share: bool) -> str:
+def _needed(item: dict[str, Any] | None) -> str:
     if item is None:
         return "ok"
-    return f"{100 * item['needed']:.1f}%" if share else tonnes(float(item["needed"]))
+    if item.get("kind") in ("share", "each_share"):
+        return f"{100 * item['needed']:.1f}%"
+    return _limit(item, "needed") if item.get("kind") else tonnes(float(item["needed"]))
 
 
-def _one_limit(items: Sequence[dict[str, Any]], share: bool) -> str:
-    limits = sorted({float(item["limit"]) for item in items})
-    shown = [f"{100 * limit:.4g}%" if share else tonnes(limit) for limit in (limits[0], limits[-1])]
-    return shown[0] if len(limits) == 1 else " to ".join(shown)
+def _one_limit(items: Sequence[dict[str, Any]]) -> str:
+    limits = sorted(items, key=lambda item: float(item["limit"]))
+    shown = [_limit(item) if item.get("kind") else tonnes(float(item["limit"])) for item in (limits[0], limits[-1])]
+    return shown[0] if shown[0] == shown[1] else " to ".join(shown)
 
 
 def _conflicts(console: Console, plan: Plan, most: int = 12) -> None:
@@ -305,7 +345,8 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     """Runs side by side: cost, then mix and risk of each material, then the rules that differ."""
     shared = [y for y in plans[0].years if all(y in plan.years for plan in plans)]
     at = year if year in shared else (shared[-1] if shared else None)
-    rows = [["objective", *(money(float(plan.objective_usd or 0.0)) for plan in plans)]]
+    rows = [["made with", *(_made_with(plan) for plan in plans)]]
+    rows.append(["objective", *(money(float(plan.objective_usd or 0.0)) for plan in plans)])
     rows += [[str(y), *(money(plan.cost_usd_per_y[y]) if y in plan.cost_usd_per_y else "-" for plan in plans)]
              for y in dict.fromkeys(y for plan in plans for y in plan.years)]  # fmt: skip
     first = float(plans[0].objective_usd or 0.0)
@@ -343,6 +384,13 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
         rows = [[rule, *("yes" if rule in rules else "-" for rules in listed)] for rule in differing]
         console.print()
         console.print(table(["rules only in some", *(plain(name) for name in names)], rows))
+
+
+def _made_with(plan: Plan) -> str:
+    """What was changed in the case, by whom: scenario crma, --relax."""
+    said = ["--status-quo"] if plan.about.get("status_quo") else []
+    said += [str(item["by"]).removeprefix("scenario ").partition(":")[0] for item in plan.changes]
+    return ", ".join(plain(word) for word in dict.fromkeys(said) if word != "left out") or "the case as it is"
 
 
 def _change(value: float, first: float) -> str:
