@@ -189,3 +189,16 @@ def test_same_case_same_plan(seed: int) -> None:
     a, b = (optimize(_case(seed, rules=None)) for _ in range(2))
     for name in a.tables:
         pd.testing.assert_frame_equal(a.tables[name], b.tables[name])
+
+
+def test_among_equal_costs_the_plan_nearest_to_today() -> None:
+    """A and B cost the same and either could do it all; B sells today, so B stays, whatever the order of rows."""
+    case = load_case(Path(__file__).parent / "cases" / "share_min")
+    table = case.tables["suppliers"]
+    twin = table.iloc[[0]].assign(incumbent_t=0.0, capacity_t=1000.0, channel="allied", min_t=0.0)
+    both = [twin.assign(supplier="A"), twin.assign(supplier="B", incumbent_t=1000.0)]
+    for order in (both, both[::-1]):
+        suppliers = pd.concat(order, ignore_index=True)
+        plan = optimize(_with(case, suppliers=suppliers), Request(no_rules=True))
+        made = plan.tables["suppliers"].groupby("supplier")["produced_t"].sum()
+        assert made["A"] == 0 and made["B"] > 0
