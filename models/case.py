@@ -272,6 +272,7 @@ def find_case(name: str | Path) -> Path:
 
 def read_case(name: str | Path) -> tuple[Case | None, Problems]:
     """The case with every problem found; None where it cannot even be put together."""
+    from models.assumptions import check_assumptions
     from models.checks import check_case
 
     problems = Problems()
@@ -288,6 +289,8 @@ def read_case(name: str | Path) -> tuple[Case | None, Problems]:
         limits[item.rule, item.bound, item.mineral, item.material, item.member, item.year] = item.limit
     case = Case(settings.name or folder.resolve().name, settings, raw, tables, relaxed=limits)
     check_case(case, problems)
+    if not problems.found:
+        check_assumptions(case, problems)
     return case.with_(warnings=tuple(problems.warnings)), problems
 
 

@@ -66,7 +66,6 @@ class Editor:
         self.flags: set[str] = set()
         self._added: set[str] = set()  # rules that the scenario at work adds
         self._earlier: set[str] = set()  # rules that scenarios before it added
-        self.warnings = list(case.warnings)
 
     def scenario(self, name: str) -> None:
         """Apply a scenario of the case, or a preset, with all that it uses; what it sets wins over what stands."""
@@ -157,6 +156,9 @@ class Editor:
             column, equals, wanted = pair.partition("=")
             if not equals:
                 self._problem(key, f"{pair!r} is not column=value")
+                return []
+            if column.strip() in where:
+                self._problem(key, f"{column.strip()} stands twice in the brackets: all must hold")
                 return []
             where[column.strip()] = wanted.strip()
         return self.change_cells(match["table"], where, match["column"], operation, value, by, key)
@@ -306,19 +308,21 @@ class Editor:
         check_case(case, problems, recheck_cells=True)
         problems.found = [self._by_flag(problem) for problem in problems.found]
         problems.raise_any()
-        return case.with_(warnings=tuple(dict.fromkeys([*self.warnings, *problems.warnings])))
+        return case.with_(warnings=tuple(dict.fromkeys([*case.warnings, *problems.warnings])))
 
 
 def _drop_idle(case: Case, names: set[str]) -> Case:
     """Without the preset rules that have nothing to hold on to here; each is listed in the changes."""
     from models.rule_checks import fit_rule
 
-    kept, log = [], list(case.changes)
+    kept, log, notes = [], list(case.changes), list(case.warnings)
     for raw in case.raw["rules"]:
         if raw.get("name") in names:
             fitted, reason = fit_rule(case, raw)
             if fitted is None:
+                log = [item for item in log if item.key != f"rules.{raw['name']}"]
                 log.append(Change(f"rules.{raw['name']}", "preset", None, f"left out: {reason}"))
+                notes.append(f"preset rule {raw['name']} is left out: {reason}")
                 continue
             raw = fitted
         kept.append(raw)
@@ -327,7 +331,7 @@ def _drop_idle(case: Case, names: set[str]) -> Case:
     settings = parse_settings(raw_case, "case.toml", problems)
     problems.raise_any()
     assert settings is not None
-    return case.with_(raw=raw_case, settings=settings, changes=tuple(log))
+    return case.with_(raw=raw_case, settings=settings, changes=tuple(log), warnings=tuple(notes))
 
 
 def change(case: Case, request: Request) -> Case:

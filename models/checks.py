@@ -242,11 +242,16 @@ def _suppliers(case: Case, problems: Problems) -> None:
     for place, at in zip(*np.nonzero(short), strict=True):
         if short[place, :at].any():
             continue  # one message a supplier
-        row = table.iloc[place]
+        row, file = table.iloc[place], "suppliers"
+        steps = case.tables["supplier_years"]
+        stepped = steps[(steps["supplier"] == row["supplier"]) & (steps["year"] <= case.years[at])]
+        stepped = stepped[stepped["min_t"].notna() | stepped["capacity_t"].notna()].sort_values("year")
+        line = row["row"]
+        if len(stepped):
+            file, line = "supplier_years", stepped["row"].iloc[-1]
         problems.add(
-            _file("suppliers"),
-            f"above capacity_t {capacity[place, at]:g} in {case.years[at]} (supplier_years counted in)",
-            row["row"], "min_t", f"{minimum[place, at]:g}",
+            _file(file), f"above capacity_t {capacity[place, at]:g} of {row['supplier']} in {case.years[at]}",
+            line, "min_t", f"{minimum[place, at]:g}",
         )  # fmt: skip
     unreachable = (table["lot_t"] > 0) & (table["lot_t"].to_numpy() > capacity.max(axis=1))
     _warn_all(problems, table.loc[unreachable, "supplier"], "lot_t is above capacity, so it can never be used")

@@ -153,7 +153,7 @@ def _check_selection(case: Case, rule: Any, place: str, problems: Problems) -> N
         return
     floor = getattr(rule, "min", None)
     empty = [material or mineral for (mineral, material), found in reached.items() if not found]
-    if rule.kind == "share" and floor and empty:
+    if rule.kind in ("share", "suppliers") and floor and empty:
         problems.warn(f"rule {rule.name}: selects no supplier of {_shown(empty)}, so its min allows nothing there")
     if getattr(rule, "of", "") == "requirement" and rule.stage != "delivered":
         uneven = (case.suppliers["recovery"] != 1) & (case.suppliers["input"] != "")

@@ -22,7 +22,9 @@ class Strict(BaseModel):
 
 def as_tuple(value: Any) -> Any:
     """One name or a list of them, as a tuple."""
-    return (value,) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return (value,)
+    return tuple(dict.fromkeys(value)) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
 Names = tuple[str, ...]
@@ -52,9 +54,9 @@ class Where(Strict):
     @field_validator("certified", mode="before")
     @classmethod
     def _yes_no(cls, value: Any) -> Any:
-        if value not in ("yes", "no", True, False):
+        if value not in ("yes", "no") and not isinstance(value, bool):
             raise ValueError("must be yes or no")
-        return value in ("yes", True)
+        return value == "yes" or value is True
 
     @field_validator("channel")
     @classmethod
@@ -90,7 +92,7 @@ class RuleBase(Strict):
     from_year: RuleYear | None = None
     to_year: RuleYear | None = None
     market: str | None = None
-    enabled: bool = True
+    enabled: Annotated[bool, StrictType()] = True
 
     _tuples = field_validator("mineral", "material", mode="before")(as_tuple)
 

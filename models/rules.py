@@ -105,8 +105,12 @@ def supplier_counts(model: BlockData, layout: Layout, rows: Sequence[RuleRow], c
     years = layout.case.years
 
     def least(_: BlockData, r: int, i: int) -> object:
-        expression = _expression(rows[r].counted[i][1], columns)
-        return (0.0, expression - max(rows[r].least_t, 1e-6) * model.counts[r, i], None)
+        terms = rows[r].counted[i][1]
+        scale_t = float(layout.scale_t[layout.column_material[terms.columns]].max(initial=0.0))
+        floor = max(rows[r].least_t, 2e-6)  # above what counts as nothing
+        if floor < 1e-6 * scale_t:  # and above the solver's tolerance, where it is next to nothing
+            floor = min(floor + 1e-8 * scale_t, max(floor, _carried(layout, terms)))
+        return (0.0, _expression(terms, columns) - floor * model.counts[r, i], None)
 
     def most(_: BlockData, r: int, i: int) -> object:
         terms = rows[r].counted[i][1]

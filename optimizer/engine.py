@@ -73,7 +73,9 @@ class Program:
     rows: tuple[tuple[str, Any], ...]
     names: tuple[tuple[str, Any], ...]
 
-    def with_rows(self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], name: str) -> Program:
+    def with_rows(
+        self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], names: Sequence[tuple[str, Any]]
+    ) -> Program:
         """The program with rows ``terms <= upper`` added at the end."""
         if not terms:
             return self
@@ -87,7 +89,7 @@ class Program:
             np.concatenate([self.row_lower, np.full(len(terms), -np.inf)]),
             np.concatenate([self.row_upper, np.asarray(upper, dtype=float)]),
             self.cost, self.lower, self.upper, self.integer,
-            self.rows + tuple((name, i) for i in range(len(terms))), self.names,
+            self.rows + tuple(names), self.names,
         )  # fmt: skip
 
 
@@ -122,8 +124,8 @@ class Solution:
 
     @property
     def has_plan(self) -> bool:
-        """Whether x is a plan."""
-        return len(self.x) > 0
+        """Whether x is a plan (of no columns, where nothing is required)."""
+        return self.status in ("optimal", "feasible")
 
 
 @contextmanager
@@ -302,10 +304,12 @@ class Engine:
         objective = float(self.scaled_cost @ x)
         return Certificate(primal, residual, abs(objective - value) / max(1.0, abs(objective)))
 
-    def add_rows(self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], name: str) -> None:
+    def add_rows(
+        self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], names: Sequence[tuple[str, Any]]
+    ) -> None:
         """Add rows ``terms <= upper`` (unscaled); the basis is kept."""
         start = self.program.matrix.shape[0]
-        self.program = self.program.with_rows(terms, upper, name)
+        self.program = self.program.with_rows(terms, upper, names)
         added = sparse.csr_array(self.program.matrix)[start:].multiply(self.column_unit[None, :]).tocsr()
         units = _power(abs(added).max(axis=1).toarray().ravel())
         added = sparse.csr_array(added.multiply(1.0 / units[:, None]))
@@ -332,6 +336,13 @@ class Engine:
         """The program without its whole-number conditions: an LP."""
         program = replace(self.program, integer=np.zeros_like(self.program.integer))
         return Engine(program, self.column_unit, self.log, self.tie_break)
+
+    def branch(self, whole: Ints, value: Floats, closed: Ints) -> Engine:
+        """The program with some whole-number columns at a value, and some columns held at 0."""
+        lower, upper = self.program.lower.copy(), self.program.upper.copy()
+        lower[whole], upper[whole] = value, value
+        upper[closed] = 0.0
+        return Engine(replace(self.program, lower=lower, upper=upper), self.column_unit, self.log, self.tie_break)
 
     def elastic(
         self, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float], free_weight: Sequence[float] = ()
@@ -380,7 +391,7 @@ class ElasticEngine:
             unit.append(float(engine.column_unit[column]))
         free = tuple(range(width + len(cost), width + len(cost) + len(free_weight)))
         cost += list(free_weight)
-        unit += [1.0] * len(free_weight)
+        unit += [float(_power(np.array([1.0 / weight]))[0]) / 100 for weight in free_weight]
         listed = np.array(entries, dtype=float).reshape(-1, 3)
         at, columns = listed[:, 0].astype(np.int64), listed[:, 1].astype(np.int64)
         shape = (len(rows), width + len(cost))

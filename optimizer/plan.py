@@ -58,6 +58,8 @@ class Plan:
 
     def shares(self, by: str = "channel", stage: str = "delivered") -> pd.DataFrame:
         """Shares at a stage by channel, country, controller or supplier: one row a material, a column a year."""
+        if by not in ("channel", "country", "controller", "supplier"):
+            raise ValueError(f"by = {by!r}: give channel, country, controller or supplier")
         table = self.tables["shares"]
         kept = table[(table["by"] == by) & (table["stage"] == stage)]
         keys = ["mineral", "material", "member"]

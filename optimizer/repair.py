@@ -13,12 +13,13 @@ from models.case import Case, Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.cutting import Cutter, spread
-from optimizer.engine import ElasticEngine, Engine, Limits, Program, Solution, compile_model
+from optimizer.engine import ElasticEngine, Engine, Limits, Solution, compile_model
 from optimizer.solving import column_units, program_columns
 
 HARD = 1e3  # one per cent of demand or of a contract weighs as much as 1000 per cent of a rule's limit
 # A repair with whole numbers is good enough within this of the smallest, or the best found in this time.
 GAP, SECONDS = 1e-3, 20.0
+STEPS = 14  # halvings in the search for a nearer limit
 _ACTIVE = 1e-7
 
 
@@ -38,8 +39,7 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
     relative to it (index, emissions, budget). ``relaxed`` maps rule rows to the limits needed, None where
     rules alone cannot mend it.
     """
-    program = compile_model(build(layout, rows))
-    attempt = _Elastic(layout, rows, program)
+    attempt = _Elastic(layout, rows)
     solution, elastic = attempt.solve(limits, hard=False)
     rules_alone = solution.has_plan
     if not rules_alone:
@@ -47,18 +47,61 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
     if not solution.has_plan:
         return Repair([], [], None)
     x = spread(solution.x, attempt.columns)
-    repairs, relaxed = attempt.broken_rules(x)
+    broken = attempt.broken_rules(x)
+    conflict = attempt.conflict(elastic)
+    if rules_alone and any(len(rows[number].base.columns) for number in broken):
+        broken = _nearer(layout, rows, broken, limits)
+    repairs = [_item(rows[number], needed) for number, needed in broken.items()]
+    relaxed = {rows[number].key: needed for number, needed in broken.items()}
     if not rules_alone:
         repairs += attempt.missed(x)
-    conflict = _connected(layout.case, attempt.conflict(elastic, limits), repairs)
-    return Repair(conflict, repairs, relaxed if rules_alone else None)
+    named = [{key: item[key] for key in item if key not in ("needed", "kind")} for item in repairs]
+    conflict += [item for item in named if item not in conflict]
+    conflict += [item for item in attempt.demands(named) if item not in conflict]
+    return Repair(_connected(layout.case, conflict, repairs), repairs, relaxed if rules_alone else None)
 
 
-def _connected(case: Case, conflict: list[dict[str, Any]], repairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The part of a conflict that shares a year and a chain of minerals with something to repair.
+def _nearer(layout: Layout, rows: Sequence[RuleRow], broken: dict[int, float], limits: Limits) -> dict[int, float]:
+    """Limits nearer to the rules' own where the denominator varies: there the first repair need not be smallest.
 
-    Prices elsewhere are those of a degenerate optimum without violation, and say nothing.
+    Each part of the case that shares nothing with another (a chain of minerals in a year) moves all its limits
+    together from the repair towards the rules' own, by bisection, as far as a plan is there.
     """
+    part = {number: _part_of(layout.case, rows[number]) for number in broken}
+    nearest = dict.fromkeys(part.values(), 0.0)  # 1 = at the repair, 0 = at the rule's own limit
+    surest = dict.fromkeys(part.values(), 1.0)
+    sure = dict(broken)
+    for _ in range(STEPS):
+        middle = {key: (nearest[key] + surest[key]) / 2 for key in surest}
+        trial = list(rows)
+        for number, needed in broken.items():
+            own = rows[number].limit
+            trial[number] = replace(rows[number], limit=own + middle[part[number]] * (needed - own))
+        attempt = _Elastic(layout, trial)
+        solution, _ = attempt.solve(replace(limits, seconds=min(limits.seconds, 2.0)), hard=False)
+        if not solution.has_plan:
+            break
+        x = spread(solution.x, attempt.columns)
+        still = {_part_of(layout.case, rows[number]) for number in attempt.broken_rules(x)}
+        for key in middle:
+            (nearest if key in still else surest)[key] = middle[key]
+        for number in broken:
+            if part[number] not in still:
+                value, limit = rows[number].value(x), trial[number].limit
+                inside = not np.isnan(value) and min(rows[number].limit, limit) <= value <= max(
+                    rows[number].limit, limit
+                )
+                sure[number] = _rounded(value, rows[number]) if inside else limit
+    return sure
+
+
+def _part_of(case: Case, row: RuleRow) -> tuple[str, int]:
+    """The chain of minerals and the year in which a rule row stands; a budget over everything ties all together."""
+    return (_chains(case).get(row.mineral, ""), row.year)
+
+
+def _chains(case: Case) -> dict[str, str]:
+    """Mineral -> a name for all minerals that suppliers link it with."""
     group = {mineral: mineral for mineral in case.materials["mineral"]}
     of_mineral = case.materials["mineral"]
     table, seconds = case.suppliers, case.tables["byproducts"]
@@ -69,22 +112,41 @@ def _connected(case: Case, conflict: list[dict[str, Any]], repairs: list[dict[st
         if group[one] != group[other]:
             merged = group[other]
             group = {mineral: group[one] if at == merged else at for mineral, at in group.items()}
-    broken = {(group.get(item["mineral"], ""), item["year"]) for item in repairs}
-    if any(not at for at, _ in broken):  # a budget over everything ties all minerals together
-        return conflict
-    return [item for item in conflict if not item["mineral"] or (group[item["mineral"]], item["year"]) in broken]
+    if any(rule.kind == "budget" and not rule.mineral and not rule.material for rule in case.rules):
+        return dict.fromkeys(group, "all")
+    return group
+
+
+def _connected(case: Case, conflict: list[dict[str, Any]], repairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The part of a conflict that shares a year and a chain of minerals with something to repair.
+
+    Prices elsewhere are those of a degenerate optimum without violation, and say nothing.
+    """
+    group = _chains(case)
+    broken = {(group.get(item["mineral"], "all"), item["year"]) for item in repairs}
+    kept = [item for item in conflict if (group.get(item["mineral"], "all"), item["year"]) in broken]
+    order = {"rule": 0, "demand": 1, "minimum": 2, "capacity": 3, "feedstock": 4, "lane": 5}
+    return sorted(kept, key=lambda i: (i["mineral"], i["year"], order[i["what"]], i["name"]))
+
+
+def _item(row: RuleRow, needed: float) -> dict[str, Any]:
+    return {
+        "what": "rule", "kind": row.kind, "name": row.rule, "mineral": row.mineral, "year": row.year,
+        "limit": row.limit, "needed": needed, "bound": row.bound, "material": row.material, "member": row.member,
+    }  # fmt: skip
 
 
 class _Elastic:
     """The elastic program of a layout and its rules."""
 
-    def __init__(self, layout: Layout, rows: Sequence[RuleRow], program: Program) -> None:
-        self.layout, self.rows, self.program = layout, rows, program
+    def __init__(self, layout: Layout, rows: Sequence[RuleRow]) -> None:
+        self.layout, self.rows = layout, rows
+        self.program = program = compile_model(build(layout, rows))
         self.columns = program_columns(program, layout)
         self.case = layout.case
         self.places = {name: place for place, name in enumerate(program.rows)}
 
-    def solve(self, limits: Limits, hard: bool) -> tuple[Solution, tuple[ElasticEngine, Cutter]]:
+    def solve(self, limits: Limits, hard: bool) -> tuple[Solution, ElasticEngine]:
         """The point of least violation; ``hard`` softens demand and contracted minimums too."""
         layout, program = self.layout, self.program
         weights: dict[int, float] = {}
@@ -108,8 +170,8 @@ class _Elastic:
         cutter.slack_column = dict(zip(curved, elastic.free_columns, strict=True))
         enough = replace(limits, gap=max(limits.gap, GAP), seconds=max(1.0, min(limits.seconds, SECONDS)))
         elastic.engine, solution = cutter.optimum(elastic.engine, enough)
-        self.solution, self.cutter = solution, cutter
-        return solution, (elastic, cutter)
+        self.solution = solution
+        return solution, elastic
 
     def _worth(self, row: RuleRow) -> float:
         """Slack in the row's own units that one unit of its limit is worth."""
@@ -126,27 +188,17 @@ class _Elastic:
             return base * max(row.limit, 1e-6)
         return base
 
-    def broken_rules(self, x: Floats) -> tuple[list[dict[str, Any]], dict[Any, float]]:
-        """Rows that the point breaks, with the limit that would let it through."""
-        repairs, relaxed = [], {}
-        for row in self.rows:
+    def broken_rules(self, x: Floats) -> dict[int, float]:
+        """Rows (by number) that the point breaks, with the limit that would let it through."""
+        found = {}
+        for number, row in enumerate(self.rows):
             value = row.value(x)
-            if np.isnan(value):
-                continue
-            tolerance = 1e-6 * max(abs(row.limit), 1e-3)
             over = value - row.limit if row.bound == "max" else row.limit - value
-            if over <= tolerance:
+            if np.isnan(value) or over <= 1e-6 * max(abs(row.limit), 1e-3):
                 continue
             needed = _rounded(value, row)
-            if row.kind not in ("ban", "budget", "emissions", "index", "suppliers", "hhi"):
-                needed = min(max(needed, 0.0), 1.0)
-            repairs.append({
-                "what": "rule", "kind": row.kind, "name": row.rule, "mineral": row.mineral, "year": row.year,
-                "limit": row.limit,
-                "needed": needed, "bound": row.bound, "material": row.material, "member": row.member,
-            })  # fmt: skip
-            relaxed[row.key] = needed
-        return repairs, relaxed
+            found[number] = min(max(needed, 0.0), 1.0) if row.kind in ("share", "each_share") else needed
+        return found
 
     def missed(self, x: Floats) -> list[dict[str, Any]]:
         """Demand that the point does not meet and minimums that it does not make."""
@@ -183,21 +235,15 @@ class _Elastic:
                 })  # fmt: skip
         return found
 
-    def conflict(self, parts: tuple[ElasticEngine, Cutter], limits: Limits) -> list[dict[str, Any]]:
+    def conflict(self, elastic: ElasticEngine) -> list[dict[str, Any]]:
         """The rows and bounds that carry a price in the elastic optimum: what cannot hold together."""
-        elastic, cutter = parts
         solution = self.solution
         if solution.prices is None or solution.reduced_costs is None:
             return []
         engine, found = elastic.engine, {}
         program = engine.program
         prices = solution.prices * engine.row_unit / engine.money_unit
-        seen = 0
-        for place, (family, index) in enumerate(program.rows):
-            number = index
-            if family == "hhi_cut":
-                number = cutter.cuts[seen].row
-                seen += 1
+        for place, (family, number) in enumerate(program.rows):
             if abs(prices[place]) > _ACTIVE:
                 for item in self._named(family, number, float(program.row_upper[place])):
                     found[tuple(item.items())] = item
@@ -213,11 +259,7 @@ class _Elastic:
             else:
                 continue
             found[tuple(item.items())] = item
-        for item in [item for item in found.values() if item["what"] == "rule"]:
-            for demand in self._demands(item):
-                found[tuple(demand.items())] = demand
-        order = {"rule": 0, "demand": 1, "minimum": 2, "capacity": 3, "feedstock": 4, "lane": 5}
-        return sorted(found.values(), key=lambda i: (i["mineral"], i["year"], order[i["what"]], i["name"]))
+        return [*found.values(), *self.demands(list(found.values()))]
 
     def _named(self, family: str, index: Any, limit: float) -> list[dict[str, Any]]:
         case, layout = self.case, self.layout
@@ -242,16 +284,19 @@ class _Elastic:
             return [self._supplier("minimum", index, float(layout.production_lower_t[index]))]
         return []
 
-    def _demands(self, rule: dict[str, Any]) -> list[dict[str, Any]]:
-        """The demand that a share is of: it stands in the rule's row as a number, so it has no price of its own."""
-        case = self.case
-        of_mineral = case.materials["mineral"]
+    def demands(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The demand that shares are of: it stands in a rule's row as a number, so it has no price of its own."""
+        of_mineral = self.case.materials["mineral"]
+        rules = [item for item in items if item["what"] == "rule"]
         return [
             {"what": "demand", "name": market, "mineral": of_mineral[material], "year": year, "limit": required,
              "material": material}
-            for (market, material, year), required in case.required.items()
-            if year == rule["year"] and required > 0
-            and (material == rule["material"] or (not rule["material"] and of_mineral[material] == rule["mineral"]))
+            for (market, material, year), required in self.case.required.items()
+            if required > 0 and any(
+                year == rule["year"]
+                and (material == rule["material"] or (not rule["material"] and of_mineral[material] == rule["mineral"]))
+                for rule in rules
+            )
         ]  # fmt: skip
 
     def _supplier(self, what: str, entry: int, limit: float) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _as_today(plan: Plan, case: Case, quo: StatusQuo | None) -> None:
     if quo is None or not quo.ok:
         missing = quo.missing if quo is not None else case.delivered_materials()
         named = ", ".join(missing)
-        plan.warnings.append(f"there is no status quo: nothing incumbent makes {named}")
+        plan.warnings.append(f"there is no status quo: today's suppliers cannot make or deliver {named}")
         plan.conflict = [_conflict(case, material) for material in missing]
         return
     plan.status, plan.gap = "optimal", 0.0
@@ -116,7 +116,7 @@ def _as_today(plan: Plan, case: Case, quo: StatusQuo | None) -> None:
 
 def _conflict(case: Case, material: str) -> dict[str, Any]:
     mineral = case.materials["mineral"].get(material, "")
-    return {"what": "demand", "name": material, "mineral": mineral, "year": case.years[0], "material": material}
+    return {"what": "demand", "name": "home", "mineral": mineral, "year": case.years[0], "material": material}
 
 
 def _as_planned(
@@ -125,8 +125,12 @@ def _as_planned(
     """Fill the plan with the optimum, or with why there is none; gives the case with what was relaxed."""
     if quo is None or not quo.ok:
         named = "" if quo is None else f": {quo.why}"
-        plan.warnings.append(f"no comparison with today: the case has no status quo{named}")
+        late = quo is not None and quo.status == "stopped"
+        plan.warnings.append("no comparison with today" + (named if late else f": the case has no status quo{named}"))
         if any(rule.kind == "budget" and rule.of == "premium" for rule in case.rules):
+            if late:
+                plan.status = "stopped"
+                return case
             message = "of = 'premium' compares with the status quo, and the case has none" + named
             raise CaseError([Problem("case.toml", message, None, "rules")])
     say("building the model")
@@ -145,7 +149,7 @@ def _as_planned(
             solved = solve(layout, rows, limits, log)
     plan.status = solved.status
     _describe(plan, solved, layout)
-    if len(solved.x) == 0:
+    if not solved.has_plan:
         return case
     plan.conflict, plan.repair = [], []
     say("auditing")
@@ -243,7 +247,7 @@ def _prices_note(solved: Solved) -> str:
         return "of the linear program"
     return (
         "none: the plan has whole-number decisions, so a limit has no single price"
-        if len(solved.x)
+        if solved.has_plan
         else "none: no plan"
     )
 

@@ -19,6 +19,7 @@ from models.rule_rows import RuleRow
 from models.rules import Cut
 from optimizer.cutting import Cutter, spread
 from optimizer.engine import Certificate, Engine, Limits, Program, Solution, compile_model
+from optimizer.measures import SMALLEST_T
 
 
 @dataclass
@@ -38,6 +39,11 @@ class Solved:
     iterations: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     whole_numbers: bool = False
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether x is a plan."""
+        return self.status in ("optimal", "feasible")
 
 
 def program_columns(program: Program, layout: Layout) -> Ints:
@@ -106,26 +112,23 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
         seconds={"build": built - began, "compile": compiled - built, "load": loaded - compiled,
                  "solve": time.perf_counter() - loaded, "highs": cutter.seconds},
     )  # fmt: skip
-    if not solution.has_plan:
+    if solution.has_plan:
+        idle = solved.x[layout.used_production] < SMALLEST_T  # reported as 0, so not used and not paid for
+        solved.x[layout.columns("used")[idle]] = 0.0
+    else:
         solved.x = np.zeros(0)
-    elif solution.prices is not None and not program.integer.any():
+    if solution.prices is not None and not program.integer.any():
         solved.prices = rule_prices(solved, solution)
     return solved
 
 
-def row_duals(program: Program, solution: Solution, cuts: Sequence[Cut], family: str) -> dict[Any, float]:
-    """Price of each row of a family by its index; ``hhi_cut`` by rule row, its cuts added up with their slopes."""
+def row_duals(program: Program, solution: Solution, family: str) -> dict[Any, float]:
+    """Price of each row of a family by its index; ``hhi_cut`` by rule row, its cuts added up."""
     assert solution.prices is not None
     found: dict[Any, float] = {}
-    seen = 0
     for place, (name, index) in enumerate(program.rows):
-        if name == "hhi_cut":
-            key = cuts[seen].row
-            seen += 1
-        else:
-            key = index
         if name == family:
-            found[key] = found.get(key, 0.0) + float(solution.prices[place])
+            found[index] = found.get(index, 0.0) + float(solution.prices[place])
     return found
 
 
@@ -137,7 +140,7 @@ def rule_prices(solved: Solved, solution: Solution) -> dict[int, float]:
     program = solved.engine.program
     prices: dict[int, float] = {}
     for family in ("rule_row", "hhi_cut"):
-        for number, dual in row_duals(program, solution, solved.cuts, family).items():
+        for number, dual in row_duals(program, solution, family).items():
             row = solved.rows[number]
             base = row.base.value(solved.x)
             if family == "hhi_cut":

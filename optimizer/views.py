@@ -280,7 +280,7 @@ def infeasible(console: Console, plan: Plan) -> None:
             Text("There is no status quo: nothing that is bought today makes what is required.", style="bold")
         )
         for item in plan.conflict:
-            console.print(Text(f"  {plain(item['name'])}: no supplier has incumbent_t that could grow to it"))
+            console.print(Text(f"  {plain(item['material'])}: no supplier has incumbent_t that could grow to it"))
         return
     console.print(Text("No plan can meet the rules and the demand together.", style="bold red"))
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
