@@ -245,7 +245,7 @@ def _suppliers(case: Case, problems: Problems) -> None:
         row, file = table.iloc[place], "suppliers"
         steps = case.tables["supplier_years"]
         stepped = steps[(steps["supplier"] == row["supplier"]) & (steps["year"] <= case.years[at])]
-        stepped = stepped[stepped["min_t"].notna() | stepped["capacity_t"].notna()].sort_values("year")
+        stepped = stepped[stepped["min_t"].notna()].sort_values("year")
         line = row["row"]
         if len(stepped):
             file, line = "supplier_years", stepped["row"].iloc[-1]
