@@ -18,7 +18,7 @@ import pandas as pd
 from models.case import Case, Change
 from models.checks import check_case
 from models.config import Scenario, check_rule, parse_settings
-from models.filters import keep_minerals, keep_years
+from models.filters import fit_rules, keep_minerals, keep_years
 from models.presets import presets
 from models.problems import CaseError, Problem, Problems, nearest
 from models.reading import checked_value
@@ -303,35 +303,12 @@ class Editor:
         assert settings is not None
         case = self.case.with_(settings=settings, raw=self.raw, tables=self.tables, changes=tuple(self.log))
         if self.optional:
-            case = _drop_idle(case, self.optional)
+            case = fit_rules(case, "preset", self.optional)
         problems = Problems()
         check_case(case, problems, recheck_cells=True)
         problems.found = [self._by_flag(problem) for problem in problems.found]
         problems.raise_any()
         return case.with_(warnings=tuple(dict.fromkeys([*case.warnings, *problems.warnings])))
-
-
-def _drop_idle(case: Case, names: set[str]) -> Case:
-    """Without the preset rules that have nothing to hold on to here; each is listed in the changes."""
-    from models.rule_checks import fit_rule
-
-    kept, log, notes = [], list(case.changes), list(case.warnings)
-    for raw in case.raw["rules"]:
-        if raw.get("name") in names:
-            fitted, reason = fit_rule(case, raw)
-            if fitted is None:
-                log = [item for item in log if item.key != f"rules.{raw['name']}"]
-                log.append(Change(f"rules.{raw['name']}", "preset", None, f"left out: {reason}"))
-                notes.append(f"preset rule {raw['name']} is left out: {reason}")
-                continue
-            raw = fitted
-        kept.append(raw)
-    raw_case = {**case.raw, "rules": kept}
-    problems = Problems()
-    settings = parse_settings(raw_case, "case.toml", problems)
-    problems.raise_any()
-    assert settings is not None
-    return case.with_(raw=raw_case, settings=settings, changes=tuple(log), warnings=tuple(notes))
 
 
 def change(case: Case, request: Request) -> Case:

@@ -26,7 +26,7 @@ def keep_years(case: Case, years: Sequence[int]) -> Case:
     settings = case.settings.model_copy(update={"horizon": case.settings.horizon.model_copy(update={"years": kept})})
     log = Change("horizon.years", list(case.years), list(kept), "--year")
     part = case.with_(raw={**case.raw, "horizon": horizon}, settings=settings, changes=(*case.changes, log))
-    return _fitted(part, "--year")
+    return _checked(part, "--year")
 
 
 def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
@@ -79,28 +79,40 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     if tables["demand"].empty:
         raise CaseError([Problem("--mineral", "no market requires any of them", None, "", ", ".join(minerals))])
     part = case.with_(raw=raw, tables=tables, changes=(*case.changes, log))
-    return _fitted(part, "--mineral")
+    return _checked(part, "--mineral")
 
 
 def _rows(table: Any, kept: Any) -> Any:
     return table[kept.astype(bool)].reset_index(drop=True)
 
 
-def _fitted(case: Case, by: str) -> Case:
-    """Rules cut to what the part still has; those about nothing in it are dropped and listed."""
-    rules, log = [], list(case.changes)
+def fit_rules(case: Case, why: str, names: set[str] | None = None) -> Case:
+    """The case with its rules (or those named) cut to what it has; a rule about nothing in it is dropped.
+
+    Each one dropped is a change and, where it was just added by a preset, a warning.
+    """
+    rules, log, notes = [], list(case.changes), list(case.warnings)
     for raw in case.raw.get("rules", []):
-        fitted, reason = fit_rule(case, raw)
-        if fitted is None:
-            log.append(Change(f"rules.{raw['name']}", "in the case", None, f"{by}: {reason}"))
-        else:
+        name = str(raw["name"])
+        fitted, reason = fit_rule(case, raw) if names is None or name in names else (raw, "")
+        if fitted is not None:
             rules.append(fitted)
+            continue
+        if names is not None:
+            log = [item for item in log if item.key != f"rules.{name}"]
+            notes.append(f"{why} rule {name} is left out: {reason}")
+        log.append(Change(f"rules.{name}", "in the case" if names is None else "preset", None, f"{why}: {reason}"))
     changed = {**case.raw, "rules": rules}
     problems = Problems()
     settings = parse_settings(changed, "case.toml", problems)
     problems.raise_any()
     assert settings is not None
-    part = case.with_(raw=changed, settings=settings, changes=tuple(log))
+    return case.with_(raw=changed, settings=settings, changes=tuple(log), warnings=tuple(notes))
+
+
+def _checked(case: Case, why: str) -> Case:
+    """A part of a case with its rules fitted and everything checked again."""
+    part = fit_rules(case, why)
     problems = Problems()
     check_case(part, problems)
     problems.raise_any()
