@@ -260,10 +260,14 @@ class Engine:
         if self.tie_break is not None and not self.program.integer.any():
             self._costs(self.scaled_cost + self.tie_break * self.column_unit / self.money_unit)
             highs.run()
-            self._costs(self.scaled_cost)
-            if highs.getModelStatus() == highspy.HighsModelStatus.kNotset:  # new costs: the basis stays
-                self._option("presolve", "off")
+            self._costs(self.scaled_cost)  # the basis stays: a few steps, if any
+            self._option("presolve", "off")
         highs.run()
+        if highs.getModelStatus() not in _STATUS:  # lost in the numbers of an old basis: once more from nothing
+            highs.clearSolver()
+            self._option("presolve", "on")
+            self._option("time_limit", highs.getRunTime() + limits.seconds)
+            highs.run()
         status = _STATUS.get(highs.getModelStatus())
         if status is None:
             raise EngineError(f"HiGHS stopped with {highs.modelStatusToString(highs.getModelStatus())}")

@@ -14,7 +14,7 @@ from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.cutting import Cutter, spread
 from optimizer.engine import ElasticEngine, Engine, Limits, Solution, compile_model
-from optimizer.solving import column_units, program_columns
+from optimizer.solving import column_units, program_columns, solve
 
 HARD = 1e3  # one per cent of demand or of a contract weighs as much as 1000 per cent of a rule's limit
 # A repair with whole numbers is good enough within this of the smallest, or the best found in this time.
@@ -92,7 +92,9 @@ def _nearer(layout: Layout, rows: Sequence[RuleRow], broken: dict[int, float], l
                     rows[number].limit, limit
                 )
                 sure[number] = _rounded(value, rows[number]) if inside else limit
-    return sure
+    final = [replace(row, limit=sure[number]) if number in sure else row for number, row in enumerate(rows)]
+    # at the very edge of a cone the elastic point is inside by the solver's tolerance alone: then the first repair
+    return sure if solve(layout, final, limits).has_plan else broken
 
 
 def _part_of(case: Case, row: RuleRow) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from models.costs import objective, usd_per_unit
 from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
-from optimizer.engine import Limits
+from optimizer.engine import EngineError, Limits
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
 from optimizer.repair import Repair, find_repair
@@ -147,6 +147,8 @@ def _as_planned(
             layout = lay_out(case)
             rows = _rows(layout, quo)
             solved = solve(layout, rows, limits, log)
+            if not solved.has_plan:
+                raise EngineError("no plan was found at the limits of the repair: a tolerance is in the way")
     plan.status = solved.status
     _describe(plan, solved, layout)
     if not solved.has_plan:
