@@ -85,7 +85,8 @@ def _headline(console: Console, plan: Plan) -> None:
 
 
 def _costs(console: Console, plan: Plan) -> None:
-    rows = [["plan", *(money(plan.cost_usd_per_y[year]) for year in plan.years)]]
+    label = "today" if plan.about.get("status_quo") else "plan"
+    rows = [[label, *(money(plan.cost_usd_per_y[year]) for year in plan.years)]]
     costs = plan.tables["costs"]
     short = costs[costs["cost"] == "shortage"].groupby("year")["usd_per_y"].sum()
     if len(short):
@@ -144,7 +145,8 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
         ])  # fmt: skip
     arrow = "" if quo is None else "today -> "
     console.print()
-    heads = [f"delivered {year}", f"mix {arrow}plan", "largest", "HHI", "imported", "binding"]
+    mixed = "mix today" if plan.about.get("status_quo") else f"mix {arrow}plan"
+    heads = [f"delivered {year}", mixed, "largest", "HHI", "imported", "binding"]
     console.print(table([(head, "whole") for head in heads], rows))
     legend = Text("mix: each letter a tenth; ")
     for name, letter, colour in CHANNELS:
