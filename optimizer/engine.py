@@ -129,20 +129,19 @@ class Solution:
 
 
 @contextmanager
-def collection_paused() -> Iterator[None]:
-    """No garbage collection inside: with millions of live model objects each pass costs more than it frees."""
-    running = gc.isenabled()
-    gc.disable()
+def collection(on: bool) -> Iterator[None]:
+    """Garbage collection on or off inside: with millions of live model objects each pass costs more than it frees."""
+    before = gc.isenabled()
+    (gc.enable if on else gc.disable)()
     try:
         yield
     finally:
-        if running:
-            gc.enable()
+        (gc.enable if before else gc.disable)()
 
 
 def compile_model(model: BlockData) -> Program:
     """A Pyomo model as arrays, in the model's own units."""
-    with collection_paused():
+    with collection(on=False):
         return _compile(model)
 
 

@@ -17,7 +17,7 @@ from models.costs import objective, usd_per_unit
 from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
-from optimizer.engine import EngineError, Limits
+from optimizer.engine import EngineError, Limits, collection
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
 from optimizer.repair import Repair, find_repair
@@ -65,7 +65,8 @@ def execute(case: Case, request: Request, options: Options, say: Say = _silent) 
     case = change(case, request)
     with TemporaryDirectory(prefix="oremix-") as temporary:
         log = Path(temporary) / "solver.log"
-        plan, final = _plan(case, options, log, say)
+        with collection(on=False):
+            plan, final = _plan(case, options, log, say)
         plan.about["seconds"]["total"] = round(time.perf_counter() - began, 4)
         if options.write and plan.ok:
             say("writing the run folder")
@@ -140,7 +141,8 @@ def _as_planned(
     solved = solve(layout, rows, limits, log)
     if solved.status == "infeasible":
         say("looking for what cannot hold together")
-        repair = find_repair(layout, rows, limits)
+        with collection(on=True):  # many models, one after the other
+            repair = find_repair(layout, rows, limits)
         plan.conflict, plan.repair = repair.conflict, repair.repair
         if options.relax and repair.relaxed:
             case = _relaxed(plan, case, repair)

@@ -77,7 +77,10 @@ def find_status_quo(case: Case, limits: Limits) -> StatusQuo:
     layout = lay_out(case, status_quo=True)
     program = status_quo_program(layout)
     columns = program_columns(program, layout)
-    units, ties = column_units(program, layout, columns), tie_break(program, layout, columns)
+    units = column_units(program, layout, columns)
+    # ties show only where a material is both delivered and consumed: else every delivered tonne is given
+    shown = set(case.delivered_materials()) & set(case.suppliers["input"])
+    ties = tie_break(program, layout, columns) if shown else None
     solution = None
     production = _production(layout)
     if production is not None:  # what remains are transport problems, quickest without presolve
