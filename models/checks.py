@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -278,11 +278,3 @@ def _warn_all(problems: Problems, suppliers: pd.Series, message: str) -> None:
     if names:
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         problems.warn(f"supplier{'s' if len(names) > 1 else ''} {shown}: {message}")
-
-
-def rows_of(frame: pd.DataFrame, **where: Any) -> pd.DataFrame:
-    """The rows in which every named column has the value."""
-    kept = np.ones(len(frame), dtype=bool)
-    for column, value in where.items():
-        kept &= (frame[column] == value).to_numpy()
-    return frame[kept]

@@ -91,7 +91,6 @@ _PLAIN = "decimal point, no thousands separator, below 1e12"
 Number = Annotated[_Number, Allowed(f"a number ({_PLAIN}); may be negative")]
 NotNegative = Annotated[_Number, Field(ge=0), Allowed(f"a number, 0 or more ({_PLAIN})")]
 Positive = Annotated[_Number, Field(gt=0), Allowed(f"a number above 0 ({_PLAIN})")]
-Share = Annotated[_Number, Field(ge=0, le=1), Allowed("a share from 0 to 1 (write 0.3 for 30%)")]
 Year = Annotated[
     int, BeforeValidator(_numeral), Field(ge=1900, le=2500), Allowed("a whole year from 1900 to 2500", "year")
 ]

@@ -84,10 +84,11 @@ def test_suppliers_needed() -> None:
 
 
 def test_budget_needed() -> None:
-    """The least cost is 13.1 million: a budget below it needs just that."""
+    """The least cost is 13.1 million, so 12 is short by 0.092 of itself. Loosening the country cap by the 0.1 that
+    Chile has left would save 0.2 million, 0.017 of the budget: paying more is the smaller change."""
     item = _only(optimize(load_case("small"), _rule(kind="budget", max_usd_per_y=12e6)))
-    # the cheaper way is to loosen the country cap, or to pay more; the repair is smallest in relative terms
-    assert item["name"] in ("wish", "one_country")
+    assert item["name"] == "wish"
+    assert item["needed"] == pytest.approx(13.1e6, rel=1e-6)
 
 
 def test_ban_against_a_minimum() -> None:
