@@ -251,7 +251,7 @@ def ban(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
     chosen = selected(rows.layout.case, rule.where, year)
     for mineral, material, found, _, _ in _subjects(rows, rule, year):
         yield _row(rows, rule, "max", year, 0.0, found.terms.only(chosen[found.supplier]), ONE, mineral, material,
-                   denominator="t")  # fmt: skip
+                   denominator="tonnes")  # fmt: skip
 
 
 def budget(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:

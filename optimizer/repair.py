@@ -55,7 +55,7 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
     relaxed = {rows[number].key: needed for number, needed in broken.items()}
     if not rules_alone:
         repairs += attempt.missed(x)
-    named = [{key: item[key] for key in item if key not in ("needed", "kind")} for item in repairs]
+    named = [{key: item[key] for key in item if key not in ("needed", "kind", "denominator")} for item in repairs]
     conflict += [item for item in named if item not in conflict]
     conflict += [item for item in attempt.demands(named) if item not in conflict]
     return Repair(_connected(layout.case, conflict, repairs), repairs, relaxed if rules_alone else None)
@@ -135,6 +135,7 @@ def _item(row: RuleRow, needed: float) -> dict[str, Any]:
     return {
         "what": "rule", "kind": row.kind, "name": row.rule, "mineral": row.mineral, "year": row.year,
         "limit": row.limit, "needed": needed, "bound": row.bound, "material": row.material, "member": row.member,
+        "denominator": row.denominator,
     }  # fmt: skip
 
 

@@ -207,6 +207,7 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
     priced = bound[bound["price_usd_per_y"].notna() & (bound["price_usd_per_y"].abs() > 0.5)]
     held = f"{count} rule{'s' if count > 1 else ''} in {lines}, all kept; {len(bound)} at the limit"
     console.print(Text(held + (f", {len(priced)} of them with a price." if len(bound) else ".")))
+    _denominators(console, rules.to_dict("records"))
     if priced.empty:
         return
     shares = priced["kind"].isin(_IN_SHARES)
@@ -225,6 +226,19 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
         console.print(Text(f"... and {len(priced) - most} more: oremix show RUN rules"))
 
 
+def _denominators(console: Console, rows: Sequence[Mapping[Any, Any]]) -> None:
+    """What each rule's shares are of: a share says nothing without its denominator."""
+    named: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        rule, words = str(row.get("rule") or row["name"]), str(row.get("denominator") or "")
+        if words and rule not in named[words]:
+            named[words].append(rule)
+    for words, names in named.items():
+        of = "of " if names and words not in _PLAIN else "in "
+        console.print(Text(f"{', '.join(plain(name) for name in names)}: {of}{words}", style="dim"))
+
+
+_PLAIN = ("tonnes", "suppliers", "USD a year", "USD a year above the status quo", "kg CO2e per t delivered")
 _IN_SHARES = ("share", "each_share", "hhi")
 _PER = {"hhi": "0.01 HHI", "ban": "tonne", "budget": "dollar", "emissions": "kg/t", "index": "1.00", "suppliers": "one"}
 _UNIT = {"ban": " t", "budget": " USD", "emissions": " kg/t"}
@@ -301,6 +315,7 @@ def infeasible(console: Console, plan: Plan) -> None:
         heads = [(str(year), "right") for year in plan.years]
         console.print(table(["what has to give", "where", ("limit", "right"), *heads], rows,
                             title="Nearest limits that can be had"))  # fmt: skip
+        _denominators(console, plan.repair)
     _conflicts(console, plan)
     if all(item["what"] == "rule" for item in plan.repair) and plan.repair:
         console.print()
