@@ -26,20 +26,12 @@ def build(layout: Layout, rows: Sequence[RuleRow] = (), cuts: Sequence[rules.Cut
 
 def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -> ConcreteModel:
     model = ConcreteModel(name=layout.case.name)
-    network.quantities(model, layout)
-    capacity.use(model, layout)
-    network.production_leaves(model, layout)
-    network.inputs_arrive(model, layout)
-    network.byproduct_made(model, layout)
-    network.requirement_met(model, layout)
+    each_year(model, layout)
     columns = [variable for family in FAMILIES for variable in getattr(model, family).values()]
     if layout.status_quo:
         capacity.status_quo_factor(model, layout)
         model.used.fix(1)
     else:
-        network.pool_available(model, layout)
-        capacity.used_at_most(model, layout)
-        capacity.used_at_least(model, layout)
         rules.rule_row(model, rows, columns)
         rules.hhi_cut(model, cuts, columns)
         rules.supplier_counts(model, layout, rows, columns)
@@ -47,3 +39,17 @@ def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -
         expr=LinearExpression(constant=0.0, linear_coefs=objective(layout).tolist(), linear_vars=columns)
     )
     return model
+
+
+def each_year(model: ConcreteModel, layout: Layout) -> None:
+    """The families whose rows hold quantities of one year only: one year of them stands for all others."""
+    network.quantities(model, layout)
+    capacity.use(model, layout)
+    network.production_leaves(model, layout)
+    network.inputs_arrive(model, layout)
+    network.byproduct_made(model, layout)
+    network.requirement_met(model, layout)
+    if not layout.status_quo:
+        network.pool_available(model, layout)
+        capacity.used_at_most(model, layout)
+        capacity.used_at_least(model, layout)

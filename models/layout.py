@@ -24,7 +24,8 @@ class Layout:
 
     production_*: supplier, year, lower_t, upper_t. flow_*: lane, year, upper_t. draw_*: supplier, year.
     shortage_*: row of ``case.demand``, year, upper_t. used_*: the production entry that is used or not (0 or 1),
-    only where a lot or a fixed charge asks for it.
+    only where a lot or a fixed charge asks for it. requirement_*: market, material, year and tonnes of what must
+    be delivered; pool_*: feedstock, year and tonnes available, where something may draw on it.
     """
 
     case: Case
@@ -42,6 +43,13 @@ class Layout:
     shortage_year: Ints
     shortage_upper_t: Floats
     used_production: Ints
+    requirement_market: Ints
+    requirement_material: Ints
+    requirement_year: Ints
+    requirement_t: Floats
+    pool_material: Ints
+    pool_year: Ints
+    pool_t: Floats
     dropped_lanes: int
 
     @cached_property
@@ -98,6 +106,13 @@ class Layout:
     def shortage_material(self) -> Ints:
         """Material code of each shortage."""
         return np.array([self.material_code[m] for m in self.case.demand["material"].to_numpy()[self.shortage_demand]],
+                        dtype=np.int64)  # fmt: skip
+
+    @cached_property
+    def shortage_market(self) -> Ints:
+        """Market of each shortage."""
+        places = {name: place for place, name in enumerate(self.case.markets)}
+        return np.array([places[m] for m in self.case.demand["market"].to_numpy()[self.shortage_demand]],
                         dtype=np.int64)  # fmt: skip
 
     def columns(self, family: str) -> Ints:
@@ -223,6 +238,13 @@ def lay_out(case: Case, status_quo: bool = False) -> Layout:
     order = np.lexsort((draw_year, by_name[draw_supplier]))
     draw_supplier, draw_year = draw_supplier[order], draw_year[order]
     limit = np.full(len(flow_lane), np.inf) if status_quo else lanes.max_t[flow_lane, flow_year]
+    required = required_t(case)
+    wanted = np.nonzero(required)
+    code = {name: place for place, name in enumerate(case.materials["material"])}
+    inputs = case.suppliers["input"].to_numpy()
+    drawn = np.array([code[inputs[s]] for s in draw_supplier], dtype=np.int64)
+    pool, pool_year = np.unique(np.stack([drawn, draw_year], axis=1), axis=0).T
+    materials = case.materials["material"].to_numpy()
     return Layout(
         case=case, status_quo=status_quo,
         production_supplier=supplier, production_year=year,
@@ -233,8 +255,22 @@ def lay_out(case: Case, status_quo: bool = False) -> Layout:
         shortage_year=np.array([year_at[y] for y in demand["year"].to_numpy()[priced]], dtype=np.int64),
         shortage_upper_t=demand["required_t"].to_numpy(dtype=float)[priced],
         used_production=np.flatnonzero(asks[supplier]),
+        requirement_market=wanted[0], requirement_material=wanted[1], requirement_year=wanted[2],
+        requirement_t=required[wanted],
+        pool_material=pool, pool_year=pool_year,
+        pool_t=np.array([case.pools[materials[m]][0][y] for m, y in zip(pool, pool_year, strict=True)]),
         dropped_lanes=int((lanes.exists & ~carries).sum()),
     )  # fmt: skip
+
+
+def required_t(case: Case) -> Floats:
+    """Tonnes required, sectors added up; shape (markets, materials, years)."""
+    code = {name: place for place, name in enumerate(case.materials["material"])}
+    required = np.zeros((len(case.markets), len(code), len(case.years)))
+    for place, (market, wanted) in enumerate(case.markets.items()):
+        for material in wanted:
+            required[place, code[material]] = [case.required[market, material, year] for year in case.years]
+    return required
 
 
 def _name_rank(case: Case) -> Ints:
@@ -252,12 +288,7 @@ def _reachable(case: Case, capacity: Floats, status_quo: bool) -> tuple[Flags, F
     if not status_quo:
         open_lanes &= lanes.max_t > 0
     to_market = lanes.destination >= count
-    code = {name: place for place, name in enumerate(case.materials["material"])}
-    required = np.zeros((len(case.markets) + 1, len(code), len(case.years)))
-    for place, market in enumerate(case.markets):
-        for material in case.markets[market]:
-            required[place, code[material]] = [case.required[market, material, year] for year in case.years]
-    wanted = required[np.maximum(lanes.destination - count, 0), lanes.material] > 0
+    wanted = required_t(case)[np.maximum(lanes.destination - count, 0), lanes.material] > 0
     open_lanes &= wanted | ~to_market[:, None]
     pool = np.zeros((count, len(case.years)), dtype=bool)
     mine = np.array([not name for name in case.suppliers["input"]], dtype=bool)

@@ -117,17 +117,17 @@ def byproduct_made(model: BlockData, layout: Layout) -> None:
 
 def pool_available(model: BlockData, layout: Layout) -> None:
     """All recyclers of a feedstock together draw at most what is available: sum of d <= available_t."""
-    case = layout.case
     groups: dict[tuple[int, int], list[int]] = {}
     for i, key in enumerate(zip(layout.draw_material.tolist(), layout.draw_year.tolist(), strict=True)):
         groups.setdefault(key, []).append(i)
-    names = case.materials["material"].to_numpy()
+    pools = zip(layout.pool_material.tolist(), layout.pool_year.tolist(), strict=True)
+    available = dict(zip(pools, layout.pool_t.tolist(), strict=True))
 
     def limit(_: BlockData, material: int, year: int) -> object:
         drawn = [model.draw[i] for i in groups[material, year]]
-        return (None, _sum((1.0, drawn)), float(case.pools[names[material]][0][year]))
+        return (None, _sum((1.0, drawn)), available[material, year])
 
-    model.pool_available = Constraint(list(groups), rule=limit)
+    model.pool_available = Constraint(list(available), rule=limit)
 
 
 def requirement_met(model: BlockData, layout: Layout) -> None:
@@ -138,14 +138,13 @@ def requirement_met(model: BlockData, layout: Layout) -> None:
     for f in np.flatnonzero(market >= 0).tolist():
         flows.setdefault((int(market[f]), int(layout.flow_material[f]), int(layout.flow_year[f])), []).append(f)
     short: dict[tuple[int, int, int], list[int]] = {}
-    places = {name: place for place, name in enumerate(case.markets)}
-    of_demand = case.demand["market"].to_numpy()
-    for i, (row, year) in enumerate(zip(layout.shortage_demand.tolist(), layout.shortage_year.tolist(), strict=True)):
-        short.setdefault((places[of_demand[row]], int(layout.shortage_material[i]), year), []).append(i)
-    required = {
-        (places[m], layout.material_code[k], case.years.index(y)): tonnes
-        for (m, k, y), tonnes in case.required.items() if tonnes > 0
-    }  # fmt: skip
+    at = zip(layout.shortage_market.tolist(), layout.shortage_material.tolist(), layout.shortage_year.tolist(),
+             strict=True)  # fmt: skip
+    for i, key in enumerate(at):
+        short.setdefault(key, []).append(i)
+    keys = zip(layout.requirement_market.tolist(), layout.requirement_material.tolist(),
+               layout.requirement_year.tolist(), strict=True)  # fmt: skip
+    required = dict(zip(keys, layout.requirement_t.tolist(), strict=True))
 
     def balance(_: BlockData, market: int, material: int, year: int) -> object:
         key = market, material, year
