@@ -41,6 +41,15 @@ def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -
     return model
 
 
+def template_model(layout: Layout) -> ConcreteModel:
+    """The families of one year, without rules or costs: what stamping repeats for every year."""
+    with PauseGC():
+        model = ConcreteModel(name=layout.case.name)
+        each_year(model, layout)
+        model.cost = Objective(expr=LinearExpression(constant=0.0, linear_coefs=[0.0], linear_vars=[model.unmet]))
+    return model
+
+
 def each_year(model: ConcreteModel, layout: Layout) -> None:
     """The families whose rows hold quantities of one year only: one year of them stands for all others."""
     network.quantities(model, layout)

@@ -6,6 +6,7 @@ import numpy as np
 from pyomo.core import Binary, Constraint, NonNegativeReals, Var
 from pyomo.core.base.block import BlockData
 
+from models.case import Floats
 from models.layout import Layout
 
 
@@ -14,13 +15,18 @@ def use(model: BlockData, layout: Layout) -> None:
     model.used = Var(range(layout.sizes["used"]), domain=Binary)
 
 
-def used_at_most(model: BlockData, layout: Layout) -> None:
-    """Nothing is produced unless used: q <= M * u, M the smaller of capacity and what the chain can use, t."""
+def used_at_most_t(layout: Layout) -> Floats:
+    """M of each production entry: the smaller of its capacity and what the chain can use, t a year."""
     most = np.minimum(
         layout.production_upper_t,
         layout.need_t[layout.supplier_material[layout.production_supplier], layout.production_year],
     )
-    most = np.maximum(most, layout.production_lower_t)
+    return np.maximum(most, layout.production_lower_t)
+
+
+def used_at_most(model: BlockData, layout: Layout) -> None:
+    """Nothing is produced unless used: q <= M * u, M the smaller of capacity and what the chain can use, t."""
+    most = used_at_most_t(layout)
     entries = layout.used_production.tolist()
 
     def limit(_: BlockData, i: int) -> object:

@@ -6,7 +6,7 @@ and so do the measures of a plan. Columns are numbered through, family by family
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 
@@ -120,13 +120,50 @@ class Layout:
         start = self.offsets[family]
         return np.arange(start, start + self.sizes[family])
 
+    def year_of(self, family: str) -> Ints:
+        """Horizon position of each entry of a family."""
+        return {
+            "production": self.production_year, "flow": self.flow_year, "draw": self.draw_year,
+            "shortage": self.shortage_year, "used": self.production_year[self.used_production],
+        }[family]  # fmt: skip
+
+    def keys(self, family: str) -> Ints:
+        """What each entry of a family is, whatever its year: its supplier, lane or series of demand."""
+        return {
+            "production": self.production_supplier, "flow": self.flow_lane, "draw": self.draw_supplier,
+            "shortage": self.shortage_demand // len(self.case.years),  # a series has one row for every year
+            "used": self.production_supplier[self.used_production],
+        }[family]  # fmt: skip
+
+    def one_year(self, entries: dict[str, Ints], requirement: Ints, pool: Ints) -> Layout:
+        """A layout of year 0 alone with the entries named of each family; its numbers are those of any year."""
+        none = {f"{family}_year": np.zeros(len(listed), dtype=np.int64) for family, listed in entries.items()}
+        production = entries["production"]
+        maker = np.full(len(self.case.suppliers), -1, dtype=np.int64)
+        maker[self.production_supplier[production]] = np.arange(len(production))
+        return replace(
+            self,
+            production_supplier=self.production_supplier[production], production_year=none["production_year"],
+            production_lower_t=self.production_lower_t[production],
+            production_upper_t=self.production_upper_t[production],
+            flow_lane=self.flow_lane[entries["flow"]], flow_year=none["flow_year"],
+            flow_upper_t=self.flow_upper_t[entries["flow"]],
+            draw_supplier=self.draw_supplier[entries["draw"]], draw_year=none["draw_year"],
+            shortage_demand=self.shortage_demand[entries["shortage"]], shortage_year=none["shortage_year"],
+            shortage_upper_t=self.shortage_upper_t[entries["shortage"]],
+            used_production=maker[self.production_supplier[self.used_production[entries["used"]]]],
+            requirement_market=self.requirement_market[requirement],
+            requirement_material=self.requirement_material[requirement],
+            requirement_year=np.zeros(len(requirement), dtype=np.int64),
+            requirement_t=self.requirement_t[requirement],
+            pool_material=self.pool_material[pool], pool_year=np.zeros(len(pool), dtype=np.int64),
+            pool_t=self.pool_t[pool],
+        )  # fmt: skip
+
     @cached_property
     def column_year(self) -> Ints:
         """Horizon position of each column."""
-        return np.concatenate([
-            self.production_year, self.flow_year, self.draw_year, self.shortage_year,
-            self.production_year[self.used_production],
-        ])  # fmt: skip
+        return np.concatenate([self.year_of(family) for family in FAMILIES])
 
     @cached_property
     def column_material(self) -> Ints:

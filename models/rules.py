@@ -26,12 +26,20 @@ class Cut:
     terms: Linear
 
 
-def rule_terms(row: RuleRow) -> Linear:
-    """top - limit * base of a linear rule row: <= 0 for bound max, >= 0 for min."""
+def rule_terms(row: RuleRow, unmet: int = -1) -> Linear:
+    """top - limit * base of a linear rule row: <= 0 for bound max, >= 0 for min.
+
+    A row without any column holds on to the column ``unmet``, which is fixed at 0; where it can be kept that
+    way, its constant is 0.
+    """
+    constant = row.top.constant - row.limit * row.base.constant
+    if not len(row.top.columns) and not len(row.base.columns):
+        unmeetable = constant > 0 if row.bound == "max" else constant < 0
+        return Linear(np.array([unmet]), np.ones(1), constant if unmeetable else 0.0)
     return Linear(
         np.concatenate([row.top.columns, row.base.columns]),
         np.concatenate([row.top.coefficients, -row.limit * row.base.coefficients]),
-        row.top.constant - row.limit * row.base.constant,
+        constant,
     )
 
 
@@ -68,15 +76,11 @@ def _expression(terms: Linear, columns: Sequence[object]) -> LinearExpression:
 
 def rule_row(model: BlockData, rows: Sequence[RuleRow], columns: Sequence[object]) -> None:
     """share, each_share, index, ban, budget, emissions: top <= max * base, top >= min * base."""
+    known = [*columns, model.unmet]
 
     def hold(_: BlockData, r: int) -> object:
-        terms = rule_terms(rows[r])
-        if not len(terms.columns):
-            unmeetable = terms.constant > 0 if rows[r].bound == "max" else terms.constant < 0
-            terms = Linear(terms.columns, terms.coefficients, terms.constant if unmeetable else 0.0)
-            expression = LinearExpression(constant=0.0, linear_coefs=[1.0], linear_vars=[model.unmet])
-        else:
-            expression = _expression(Linear(terms.columns, terms.coefficients), columns)
+        terms = rule_terms(rows[r], unmet=len(columns))
+        expression = _expression(Linear(terms.columns, terms.coefficients), known)
         if rows[r].bound == "max":
             return (None, expression, -terms.constant)
         return (-terms.constant, expression, None)
@@ -102,22 +106,14 @@ def supplier_counts(model: BlockData, layout: Layout, rows: Sequence[RuleRow], c
     counting = [r for r, row in enumerate(rows) if row.kind == "suppliers"]
     keys = [(r, i) for r in counting for i in range(len(rows[r].counted))]
     model.counts = Var(keys, domain=Binary)
-    years = layout.case.years
 
     def least(_: BlockData, r: int, i: int) -> object:
-        terms = rows[r].counted[i][1]
-        scale_t = float(layout.scale_t[layout.column_material[terms.columns]].max(initial=0.0))
-        floor = max(rows[r].least_t, 2e-6)  # above what counts as nothing
-        if floor < 1e-6 * scale_t:  # and above the solver's tolerance, where it is next to nothing
-            floor = min(floor + 1e-8 * scale_t, max(floor, _carried(layout, terms)))
-        return (0.0, _expression(terms, columns) - floor * model.counts[r, i], None)
+        tonnes = _expression(rows[r].counted[i][1], columns)
+        return (0.0, tonnes - switched_t(layout, rows[r], i) * model.counts[r, i], None)
 
     def most(_: BlockData, r: int, i: int) -> object:
-        terms = rows[r].counted[i][1]
-        at = years.index(rows[r].year)
-        need = sum(layout.need_t[m, at] for m in np.unique(layout.column_material[terms.columns]))
-        can = _carried(layout, terms)
-        return (None, _expression(terms, columns) - float(min(need, can)) * model.counts[r, i], 0.0)
+        tonnes = _expression(rows[r].counted[i][1], columns)
+        return (None, tonnes - switched_t(layout, rows[r], i) * model.counts[r, i], 0.0)
 
     def enough(_: BlockData, r: int) -> object:
         counted = [model.counts[r, i] for i in range(len(rows[r].counted))] or [model.unmet]
@@ -127,6 +123,20 @@ def supplier_counts(model: BlockData, layout: Layout, rows: Sequence[RuleRow], c
     model.counted_at_least = Constraint([k for k in keys if rows[k[0]].bound == "min"], rule=least)
     model.counted_at_most = Constraint([k for k in keys if rows[k[0]].bound == "max"], rule=most)
     model.supplier_count = Constraint(counting, rule=enough)
+
+
+def switched_t(layout: Layout, row: RuleRow, counted: int) -> float:
+    """What the switch of a counted supplier stands for: with bound min the least tonnes that count, else M."""
+    terms = row.counted[counted][1]
+    if row.bound == "max":
+        at = layout.case.years.index(row.year)
+        need = sum(layout.need_t[m, at] for m in np.unique(layout.column_material[terms.columns]))
+        return float(min(need, _carried(layout, terms)))
+    scale_t = float(layout.scale_t[layout.column_material[terms.columns]].max(initial=0.0))
+    floor = max(row.least_t, 2e-6)  # above what counts as nothing
+    if floor < 1e-6 * scale_t:  # and above the solver's tolerance, where it is next to nothing
+        floor = min(floor + 1e-8 * scale_t, max(floor, _carried(layout, terms)))
+    return floor
 
 
 def _carried(layout: Layout, terms: Linear) -> float:

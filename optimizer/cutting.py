@@ -13,8 +13,9 @@ from models.lanes import Ints
 from models.layout import Layout
 from models.rule_rows import RuleRow
 from models.rules import Cut, tangent
-from optimizer.engine import Engine, EngineError, Limits, Program, Solution
+from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.measures import SMALLEST_T
+from optimizer.program import Program
 
 _STALL = 1e-12
 Branch = tuple[Ints, Floats, Ints]  # whole-number columns, their value, columns held at 0

@@ -1,34 +1,31 @@
-"""The engine: a Pyomo model compiled once to arrays, scaled, solved by HiGHS, proved by duality.
+"""The engine: a program scaled, kept warm in HiGHS, patched, solved and proved by duality.
 
-The only file that touches highspy. Facts about both interfaces that it relies on: ``mixed_form`` gives rows
-typed 1 (<=), 0, -1 (>=); HiGHS' clock adds up over solves, options stay set, so both are renewed each run.
+The only file that touches highspy. Facts about its interface that it relies on: HiGHS' clock adds up over
+solves and options stay set, so both are renewed each run; a start is dropped by any later change, so changes
+come first; what a run gave is copied out before the next.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import highspy
 import numpy as np
+from scipy import sparse
 
-from models.case import Flags, Floats
+from models.case import Floats
 from models.lanes import Ints
-from optimizer.lean_imports import without
-
-# Pyomo answers the first import of scipy by importing scipy.stats too, which takes longer than our whole answer.
-with without("scipy.stats", "scipy.spatial", "scipy.integrate"):
-    from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
-    from scipy import sparse
-
-if TYPE_CHECKING:
-    from pyomo.core.base.block import BlockData
+from optimizer.program import Name, Program
 
 TOLERANCE = 1e-9
+CLOSED = 1e-10  # relative duality gap at which a point counts as the optimum itself
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kModelEmpty: "optimal",
@@ -54,43 +51,6 @@ class Limits:
     gap: float = 1e-4
     threads: int = 0
     presolve: bool = True
-
-
-@dataclass(frozen=True)
-class Program:
-    """min c x, row_lower <= A x <= row_upper, lower <= x <= upper; some x whole numbers.
-
-    ``rows`` and ``names`` say which family and entry of the model each row and column is.
-    """
-
-    matrix: sparse.csc_array
-    row_lower: Floats
-    row_upper: Floats
-    cost: Floats
-    lower: Floats
-    upper: Floats
-    integer: Flags
-    rows: tuple[tuple[str, Any], ...]
-    names: tuple[tuple[str, Any], ...]
-
-    def with_rows(
-        self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], names: Sequence[tuple[str, Any]]
-    ) -> Program:
-        """The program with rows ``terms <= upper`` added at the end."""
-        if not terms:
-            return self
-        lengths = [len(columns) for columns, _ in terms]
-        added = sparse.csr_array(
-            (np.concatenate([v for _, v in terms]), np.concatenate([c for c, _ in terms]),
-             np.concatenate([[0], np.cumsum(lengths)])), shape=(len(terms), self.matrix.shape[1]),
-        )  # fmt: skip
-        return Program(
-            sparse.csc_array(sparse.vstack([self.matrix, added])),
-            np.concatenate([self.row_lower, np.full(len(terms), -np.inf)]),
-            np.concatenate([self.row_upper, np.asarray(upper, dtype=float)]),
-            self.cost, self.lower, self.upper, self.integer,
-            self.rows + tuple(names), self.names,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,45 +99,59 @@ def collection(on: bool) -> Iterator[None]:
         (gc.enable if before else gc.disable)()
 
 
-def compile_model(model: BlockData) -> Program:
-    """A Pyomo model as arrays, in the model's own units."""
-    with collection(on=False):
-        return _compile(model)
-
-
-def _compile(model: BlockData) -> Program:
-    form = LinearStandardFormCompiler().write(model, mixed_form=True)
-    rhs = np.asarray(form.rhs, dtype=float)
-    kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
-    families = {id(family): family for family in (variable.parent_component() for variable in form.columns)}
-    places = {
-        id(variable): (family.local_name, index)
-        for family in families.values() for index, variable in family.items()
-    }  # fmt: skip
-    bounds = [variable.bounds for variable in form.columns]
-    return Program(
-        matrix=sparse.csc_array(form.A),
-        row_lower=np.where(kind <= 0, rhs, -np.inf), row_upper=np.where(kind >= 0, rhs, np.inf),
-        cost=np.asarray(form.c.todense(), dtype=float).ravel(),
-        lower=np.array([-np.inf if low is None else low for low, _ in bounds]),
-        upper=np.array([np.inf if high is None else high for _, high in bounds]),
-        integer=np.array([variable.is_integer() for variable in form.columns], dtype=bool),
-        rows=tuple((r.constraint.parent_component().local_name, r.constraint.index()) for r in form.rows),
-        names=tuple(places[id(variable)] for variable in form.columns),
-    )  # fmt: skip
-
-
-def _power(values: Floats) -> Floats:
+def power_of_ten(values: Floats) -> Floats:
     """The power of ten at or below each value; 1 for 0."""
     return np.asarray(10.0 ** np.floor(np.log10(np.where(values > 0, values, 1.0))))
 
 
+class _Scheduler(threading.local):
+    """HiGHS' scheduler of this thread keeps the first number of threads that it was asked for."""
+
+    threads: int | None = None
+
+
+_greeting = threading.Lock()
+_greeted = False
+
+
+def _new_highs() -> highspy.Highs:
+    """An instance of HiGHS; the banner that the first one of a process prints (from 1.16 on) goes nowhere."""
+    global _greeted  # noqa: PLW0603  # the banner comes once a process, whatever the thread
+    with _greeting:
+        if _greeted:
+            return highspy.Highs()
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 1)
+            return highspy.Highs()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(nowhere)
+            _greeted = True
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How far each number of an LP can move with the optimal basis kept; model's units, nan where not known.
+
+    ``row_low``, ``row_high``: least and most of the binding side of each row's limit.
+    ``cost_low``, ``cost_high``: least and most of each column's cost.
+    """
+
+    row_low: Floats
+    row_high: Floats
+    cost_low: Floats
+    cost_high: Floats
+
+
 @dataclass
 class Engine:
-    """One program in HiGHS, kept warm: change costs or add rows, and solve again from the last basis.
+    """One program in HiGHS, kept warm: change its numbers or add rows, and solve again from the last basis.
 
-    ``tie_break`` is a tiny extra cost that settles which of several equal optima is given: it is in the first run,
-    and the run that gives values, prices and the certificate has the true costs again.
+    ``tie_break`` is a tiny extra cost that settles which of several equal optima is given. HiGHS works with it; the
+    point is then proved optimal at the true costs by duality from its basis, and where that fails, HiGHS goes on
+    at the true costs. Values, prices and the certificate are those of the true costs.
     ``column_unit`` is the size of one scaled unit of each column (tonnes of its material's scale); money and
     rows are scaled from it.
     """
@@ -186,47 +160,53 @@ class Engine:
     column_unit: Floats
     log: Path | None = None
     tie_break: Floats | None = None
-    _threads: ClassVar[int | None] = None
-    highs: highspy.Highs = field(init=False)
+    _scheduler: ClassVar[_Scheduler] = _Scheduler()
+    highs: Any = field(init=False)  # highspy's own stubs miss half of its calls
+    whole: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.whole = bool(self.program.integer.any())
+        self._owned = False
         self._load()
 
     def _load(self) -> None:
         program = self.program
-        scaled = program.matrix.multiply(self.column_unit[None, :]).tocsr()
-        largest = abs(scaled).max(axis=1).toarray().ravel() if scaled.shape[0] else np.zeros(0)
-        self.row_unit = _power(largest)
+        matrix = program.matrix
+        self.column_of = np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+        data = matrix.data * self.column_unit[self.column_of]
+        largest = np.zeros(matrix.shape[0])
+        np.maximum.at(largest, matrix.indices, np.abs(data))
+        self.row_unit = power_of_ten(largest)
         cost = program.cost * self.column_unit
         present = np.abs(cost[cost != 0])
-        self.money_unit = float(_power(np.array([np.median(present)]))[0]) if len(present) else 1.0
+        self.money_unit = float(power_of_ten(np.array([np.median(present)]))[0]) if len(present) else 1.0
         self.scaled_cost = cost / self.money_unit
-        self.scaled_matrix = sparse.csc_array(scaled.multiply(1.0 / self.row_unit[:, None]))
+        self._ties = np.zeros(0)
+        if self.tie_break is not None and not self.whole:
+            self._ties = self.tie_break * self.column_unit / self.money_unit
+        data /= self.row_unit[matrix.indices]
+        self.scaled_matrix = sparse.csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
         self.scaled_rows = program.row_lower / self.row_unit, program.row_upper / self.row_unit
         self.scaled_bounds = program.lower / self.column_unit, program.upper / self.column_unit
-        lp = highspy.HighsLp()
-        lp.num_row_, lp.num_col_ = program.matrix.shape
-        lp.col_cost_, lp.col_lower_, lp.col_upper_ = self.scaled_cost, *self.scaled_bounds
-        lp.row_lower_, lp.row_upper_ = self.scaled_rows
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.start_ = self.scaled_matrix.indptr
-        lp.a_matrix_.index_ = self.scaled_matrix.indices
-        lp.a_matrix_.value_ = self.scaled_matrix.data
-        if program.integer.any():
-            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-            lp.integrality_ = [kinds[int(whole)] for whole in program.integer]
-        self.highs = highspy.Highs()
+        self.highs = _new_highs()
         self._quiet()
-        if self.highs.passModel(lp) == highspy.HighsStatus.kError:
-            raise EngineError("HiGHS refused the model")
+        self.given = self.scaled_cost + self._ties if len(self._ties) else self.scaled_cost
+        self._must(self.highs.passModel(
+            matrix.shape[1], matrix.shape[0], matrix.nnz, int(highspy.MatrixFormat.kColwise),
+            int(highspy.ObjSense.kMinimize), 0.0, self.given, *self.scaled_bounds, *self.scaled_rows,
+            matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), data, program.integer.astype(np.int32),
+        ), "the model")  # fmt: skip
 
-    def _costs(self, scaled: Floats) -> None:
-        """Give HiGHS these (scaled) costs; the basis stays."""
-        if (
-            self.highs.changeColsCost(len(scaled), np.arange(len(scaled), dtype=np.int32), scaled)
-            != highspy.HighsStatus.kOk
-        ):
-            raise EngineError("HiGHS refused costs")
+    def _must(self, status: highspy.HighsStatus, what: str) -> None:
+        if status == highspy.HighsStatus.kError:
+            raise EngineError(f"HiGHS refused {what}")
+
+    def _give(self, costs: Floats) -> None:
+        """Give HiGHS these (scaled) costs where it has others; the basis stays."""
+        changed = np.flatnonzero(costs != self.given).astype(np.int32)
+        if len(changed):
+            self._must(self.highs.changeColsCost(len(changed), changed, costs[changed]), "costs")
+        self.given = costs
 
     def _quiet(self) -> None:
         """Nothing on the console; the log goes to a file where one is asked for."""
@@ -239,57 +219,82 @@ class Engine:
         if self.highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
             raise EngineError(f"HiGHS refused the option {name} = {value}")
 
-    def solve(self, limits: Limits) -> Solution:
-        """Solve from the last basis; raises ``EngineError`` for a status that should not happen."""
-        highs = self.highs
-        highs.resetOptions()
+    def _options(self, limits: Limits) -> None:
+        """Every option anew: what an earlier run set would stay."""
+        self.highs.resetOptions()
         self._quiet()
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
             self._option(name, TOLERANCE)
         self._option("presolve", "choose" if limits.presolve else "off")
         self._option("mip_rel_gap", limits.gap)
         self._option("mip_abs_gap", 0.0)
-        if Engine._threads not in (None, limits.threads):
-            highspy.Highs.resetGlobalScheduler(True)  # HiGHS' one scheduler keeps the first number of threads
-        Engine._threads = limits.threads
+        if Engine._scheduler.threads not in (None, limits.threads):
+            highspy.Highs.resetGlobalScheduler(True)
+        Engine._scheduler.threads = limits.threads
         self._option("threads", limits.threads)
         self._option("random_seed", 0)
+
+    def solve(self, limits: Limits) -> Solution:
+        """Solve from the last basis; raises ``EngineError`` for a status that should not happen."""
+        highs = self.highs
+        self._options(limits)
         began = highs.getRunTime()
-        self._option("time_limit", began + limits.seconds)
-        if self.tie_break is not None and not self.program.integer.any():
-            self._costs(self.scaled_cost + self.tie_break * self.column_unit / self.money_unit)
-            highs.run()
-            self._costs(self.scaled_cost)  # the basis stays: a few steps, if any
-            self._option("presolve", "off")
-        highs.run()
-        if highs.getModelStatus() not in _STATUS:  # lost in the numbers of an old basis: once more from nothing
-            highs.clearSolver()
-            self._option("presolve", "on")
-            self._option("time_limit", highs.getRunTime() + limits.seconds)
-            highs.run()
-        status = _STATUS.get(highs.getModelStatus())
-        if status is None:
-            raise EngineError(f"HiGHS stopped with {highs.modelStatusToString(highs.getModelStatus())}")
+        self._give(self.scaled_cost + self._ties if len(self._ties) else self.scaled_cost)
+        status, proof = self._run(limits), None
+        if len(self._ties) and status == "optimal":
+            proof = self._proof()
+            if proof is None:  # the tie-break led past the optimum: on from its basis at the true costs
+                self._give(self.scaled_cost)
+                self._option("presolve", "off")
+                status = self._run(limits)
         info, seconds = highs.getInfo(), highs.getRunTime() - began
-        whole = bool(self.program.integer.any())
         nothing = Solution(status, np.zeros(0), None, None, float("nan"), float("inf"), 0, seconds)
         feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-        if status in ("infeasible", "unbounded") or (status == "stopped" and not (whole and feasible)):
+        if status in ("infeasible", "unbounded") or (status == "stopped" and not (self.whole and feasible)):
             return nothing
-        solution = highs.getSolution()
-        scaled = np.array(solution.col_value)
-        x = scaled * self.column_unit
-        objective = float(self.program.cost @ x)
-        if whole:
-            return Solution("feasible" if status == "stopped" else status, x, None, None, objective,
-                            float(info.mip_gap), int(info.mip_node_count), seconds,
+        if self.whole:
+            x = np.array(highs.getSolution().col_value) * self.column_unit
+            return Solution("feasible" if status == "stopped" else status, x, None, None,
+                            float(self.program.cost @ x), float(info.mip_gap), int(info.mip_node_count), seconds,
                             bound=float(info.mip_dual_bound) * self.money_unit)  # fmt: skip
-        dual = np.array(solution.row_dual)
-        certificate = self._certify(scaled, dual)
+        if proof is None:
+            solution = highs.getSolution()
+            scaled, dual = np.array(solution.col_value), np.array(solution.row_dual)
+            certificate = self._certify(scaled, dual)
+        else:
+            scaled, dual, certificate = proof
+        x = scaled * self.column_unit
         prices = dual * self.money_unit / self.row_unit
-        reduced = (self.program.cost - self.program.matrix.T @ prices) if len(x) else np.zeros(0)
-        return Solution(status, x, prices, reduced, objective, 0.0, int(info.simplex_iteration_count), seconds,
-                        certificate)  # fmt: skip
+        reduced = (self.scaled_cost - self.scaled_matrix.T @ dual) * (self.money_unit / self.column_unit)
+        return Solution(status, x, prices, reduced, float(self.program.cost @ x), 0.0,
+                        int(info.simplex_iteration_count), seconds, certificate)  # fmt: skip
+
+    def _run(self, limits: Limits) -> str:
+        """One run; where it is lost in the numbers of an old basis, or in presolve, once more from nothing."""
+        highs = self.highs
+        for presolve in (None, "on", "off"):
+            if presolve is not None:
+                highs.clearSolver()
+                self._option("presolve", presolve)
+            self._option("time_limit", highs.getRunTime() + limits.seconds)
+            highs.run()
+            if highs.getModelStatus() in _STATUS:
+                return _STATUS[highs.getModelStatus()]
+        raise EngineError(f"HiGHS stopped with {highs.modelStatusToString(highs.getModelStatus())}")
+
+    def _proof(self) -> tuple[Floats, Floats, Certificate] | None:
+        """The point, prices of the true costs from its basis, and their certificate; None where it does not hold."""
+        ok, basic = self.highs.getBasicVariables()
+        if ok != highspy.HighsStatus.kOk:
+            return None
+        basic = np.asarray(basic, dtype=np.int64)
+        ok, dual = self.highs.getBasisTransposeSolve(np.where(basic >= 0, self.scaled_cost[np.maximum(basic, 0)], 0.0))
+        if ok != highspy.HighsStatus.kOk:
+            return None
+        scaled, dual = np.array(self.highs.getSolution().col_value), np.asarray(dual)
+        certificate = self._certify(scaled, dual)
+        closed = max(certificate.dual_residual, certificate.duality_gap) <= CLOSED
+        return (scaled, dual, certificate) if closed else None
 
     def _certify(self, x: Floats, dual: Floats) -> Certificate:
         lower, upper = self.scaled_bounds
@@ -307,25 +312,94 @@ class Engine:
         objective = float(self.scaled_cost @ x)
         return Certificate(primal, residual, abs(objective - value) / max(1.0, abs(objective)))
 
-    def add_rows(
-        self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], names: Sequence[tuple[str, Any]]
-    ) -> None:
+    def ranges(self, limits: Limits) -> Ranges:
+        """Ranging at the optimum last found; raises ``EngineError`` where there is none or whole numbers are in it."""
+        self._give(self.scaled_cost)
+        self._options(replace(limits, presolve=False))
+        self.highs.run()
+        ok, found = self.highs.getRanging()
+        if ok != highspy.HighsStatus.kOk or not found.valid:
+            raise EngineError("HiGHS gave no ranges: the program has no optimal basis")
+        rows, money = self.row_unit, self.money_unit / self.column_unit
+        return Ranges(
+            np.array(found.row_bound_dn.value_) * rows, np.array(found.row_bound_up.value_) * rows,
+            np.array(found.col_cost_dn.value_) * money, np.array(found.col_cost_up.value_) * money,
+        )  # fmt: skip
+
+    @property
+    def basis(self) -> Any:
+        """The basis of the last run, to be given back by ``start``."""
+        return self.highs.getBasis()
+
+    def start(self, basis: Any) -> None:
+        """Start the next run from a basis; comes after every change."""
+        self._must(self.highs.setBasis(basis), "a basis")
+
+    def _own(self) -> None:
+        """Numbers of the program that may be changed in place, shared with nobody."""
+        if self._owned:
+            return
+        p = self.program
+        matrix = sparse.csc_array((p.matrix.data.copy(), p.matrix.indices, p.matrix.indptr), shape=p.matrix.shape)
+        self.program = replace(
+            p, matrix=matrix, row_lower=p.row_lower.copy(), row_upper=p.row_upper.copy(), cost=p.cost.copy(),
+            lower=p.lower.copy(), upper=p.upper.copy(),
+        )  # fmt: skip
+        self._owned = True
+
+    def change_costs(self, columns: Ints, cost: Floats) -> None:
+        """New costs of these columns; the basis stays."""
+        self._own()
+        self.program.cost[columns] = cost
+        scaled = self.scaled_cost.copy()
+        scaled[columns] = cost * self.column_unit[columns] / self.money_unit
+        self.scaled_cost = scaled  # given with the next run
+
+    def change_bounds(self, columns: Ints, lower: Floats, upper: Floats) -> None:
+        """New bounds of these columns; the basis stays."""
+        self._own()
+        self.program.lower[columns], self.program.upper[columns] = lower, upper
+        low, high = lower / self.column_unit[columns], upper / self.column_unit[columns]
+        self.scaled_bounds[0][columns], self.scaled_bounds[1][columns] = low, high
+        self._must(self.highs.changeColsBounds(len(columns), columns.astype(np.int32), low, high), "bounds")
+
+    def change_limits(self, rows: Ints, lower: Floats, upper: Floats) -> None:
+        """New limits of these rows; the basis stays."""
+        self._own()
+        self.program.row_lower[rows], self.program.row_upper[rows] = lower, upper
+        low, high = lower / self.row_unit[rows], upper / self.row_unit[rows]
+        self.scaled_rows[0][rows], self.scaled_rows[1][rows] = low, high
+        self._must(self.highs.changeRowsBounds(len(rows), rows.astype(np.int32), low, high), "limits")
+
+    def change_coefficients(self, entries: Ints, values: Floats) -> None:
+        """New values of these entries of the matrix (places in ``program.matrix.data``); the basis stays."""
+        self._own()
+        matrix = self.program.matrix
+        rows, columns = matrix.indices[entries], self.column_of[entries]
+        matrix.data[entries] = values
+        scaled = values * self.column_unit[columns] / self.row_unit[rows]
+        self.scaled_matrix.data[entries] = scaled
+        for row, column, value in zip(rows.tolist(), columns.tolist(), scaled.tolist(), strict=True):
+            self._must(self.highs.changeCoeff(row, column, value), "a coefficient")
+
+    def add_rows(self, terms: Sequence[tuple[Ints, Floats]], upper: Sequence[float], names: Sequence[Name]) -> None:
         """Add rows ``terms <= upper`` (unscaled); the basis is kept."""
         start = self.program.matrix.shape[0]
         self.program = self.program.with_rows(terms, upper, names)
-        added = sparse.csr_array(self.program.matrix)[start:].multiply(self.column_unit[None, :]).tocsr()
-        units = _power(abs(added).max(axis=1).toarray().ravel())
+        matrix = self.program.matrix
+        added = sparse.csr_array(matrix)[start:].multiply(self.column_unit[None, :]).tocsr()
+        units = power_of_ten(abs(added).max(axis=1).toarray().ravel())
         added = sparse.csr_array(added.multiply(1.0 / units[:, None]))
         self.row_unit = np.concatenate([self.row_unit, units])
-        self.scaled_matrix = sparse.csc_array(sparse.vstack([self.scaled_matrix, added]))
+        self.column_of = np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+        data = matrix.data * self.column_unit[self.column_of] / self.row_unit[matrix.indices]
+        self.scaled_matrix = sparse.csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
         limits = np.asarray(upper, dtype=float) / units
         low, high = self.scaled_rows
         self.scaled_rows = np.concatenate([low, np.full(len(limits), -np.inf)]), np.concatenate([high, limits])
-        status = self.highs.addRows(
+        self._must(self.highs.addRows(
             len(limits), np.full(len(limits), -np.inf), limits, added.nnz, added.indptr[:-1], added.indices, added.data
-        )
-        if status == highspy.HighsStatus.kError:
-            raise EngineError("HiGHS refused added rows")
+        ), "added rows")  # fmt: skip
 
     def fixed(self, x: Floats) -> Engine:
         """The program with its whole-number columns fixed at (rounded) ``x``: an LP, with prices."""
@@ -346,68 +420,3 @@ class Engine:
         lower[whole], upper[whole] = value, value
         upper[closed] = 0.0
         return Engine(replace(self.program, lower=lower, upper=upper), self.column_unit, self.log, self.tie_break)
-
-    def elastic(
-        self, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float], free_weight: Sequence[float] = ()
-    ) -> ElasticEngine:
-        """The program in which the rows and lower bounds named may be missed, each unit at its weight.
-
-        ``free_weight``: further slack columns that stand in no row yet (for rows added later).
-        """
-        return ElasticEngine.of(self, slack_weight, bound_weight, free_weight)
-
-
-@dataclass
-class ElasticEngine:
-    """Smallest total violation of the soft rows and lower bounds, everything else held."""
-
-    engine: Engine
-    free_columns: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls, engine: Engine, slack_weight: Mapping[int, float], bound_weight: Mapping[int, float],
-        free_weight: Sequence[float],
-    ) -> ElasticEngine:  # fmt: skip
-        """Adds a column for each side on which a soft row can be missed, and a row for each soft bound."""
-        program = engine.program
-        width = program.matrix.shape[1]
-        entries: list[tuple[int, int, float]] = []
-        cost: list[float] = []
-        unit: list[float] = []
-        for row, weight in slack_weight.items():
-            for sign, limit in ((1.0, program.row_lower[row]), (-1.0, program.row_upper[row])):
-                if np.isfinite(limit):
-                    entries.append((row, width + len(cost), sign))
-                    cost.append(weight)
-                    unit.append(float(engine.row_unit[row]))
-        lower = program.lower.copy()
-        row_lower, row_upper = list(program.row_lower), list(program.row_upper)
-        rows = list(program.rows)
-        for column, weight in bound_weight.items():
-            entries += [(len(rows), column, 1.0), (len(rows), width + len(cost), 1.0)]
-            row_lower.append(lower[column])
-            row_upper.append(np.inf)
-            rows.append(("minimum", program.names[column][1]))
-            lower[column] = 0.0
-            cost.append(weight)
-            unit.append(float(engine.column_unit[column]))
-        free = tuple(range(width + len(cost), width + len(cost) + len(free_weight)))
-        cost += list(free_weight)
-        unit += [float(_power(np.array([1.0 / weight]))[0]) / 100 for weight in free_weight]
-        listed = np.array(entries, dtype=float).reshape(-1, 3)
-        at, columns = listed[:, 0].astype(np.int64), listed[:, 1].astype(np.int64)
-        shape = (len(rows), width + len(cost))
-        old = program.matrix.tocoo()
-        added = sparse.csc_array(
-            (np.concatenate([old.data, listed[:, 2]]),
-             (np.concatenate([old.row, at]), np.concatenate([old.col, columns]))), shape=shape,
-        )  # fmt: skip
-        extra = np.zeros(len(cost))
-        whole = Program(
-            added, np.array(row_lower), np.array(row_upper), np.concatenate([np.zeros(width), cost]),
-            np.concatenate([lower, extra]), np.concatenate([program.upper, extra + np.inf]),
-            np.concatenate([program.integer, extra > 0]), tuple(rows),
-            program.names + tuple(("slack", i) for i in range(len(cost))),
-        )  # fmt: skip
-        return cls(Engine(whole, np.concatenate([engine.column_unit, unit])), free)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build
 from models.case import Case, Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
+from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter, spread
-from optimizer.engine import ElasticEngine, Engine, Limits, Solution, compile_model
-from optimizer.solving import column_units, program_columns, solve
+from optimizer.elastic import ElasticEngine
+from optimizer.engine import Engine, Limits, Solution
+from optimizer.solving import column_units, solve
+from optimizer.stamping import stamp
 
 HARD = 1e3  # one per cent of demand or of a contract weighs as much as 1000 per cent of a rule's limit
 # A repair with whole numbers is good enough within this of the smallest, or the best found in this time.
@@ -144,8 +146,8 @@ class _Elastic:
 
     def __init__(self, layout: Layout, rows: Sequence[RuleRow]) -> None:
         self.layout, self.rows = layout, rows
-        self.program = program = compile_model(build(layout, rows))
-        self.columns = program_columns(program, layout)
+        self.program = program = stamp(layout, rows, compile_model)
+        self.columns = np.arange(layout.width)
         self.case = layout.case
         self.places = {name: place for place, name in enumerate(program.rows)}
 
@@ -168,7 +170,7 @@ class _Elastic:
                     bounds[column] = HARD / float(layout.production_lower_t[entry])
         engine = Engine(program, column_units(program, layout, self.columns))
         curved = {n: 1.0 / self._worth(row) for n, row in enumerate(self.rows) if row.kind == "hhi"}
-        elastic = engine.elastic(weights, bounds, list(curved.values()))
+        elastic = ElasticEngine.of(engine, weights, bounds, list(curved.values()))
         cutter = Cutter(layout, self.rows, self.columns)
         cutter.slack_column = dict(zip(curved, elastic.free_columns, strict=True))
         enough = replace(limits, gap=max(limits.gap, GAP), seconds=max(1.0, min(limits.seconds, SECONDS)))

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from models.build import build
 from models.case import Floats
 from models.lanes import Ints
 from models.layout import FAMILIES, Layout
 from models.rule_rows import RuleRow
 from models.rules import Cut
+from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter, spread
-from optimizer.engine import Certificate, Engine, Limits, Program, Solution, compile_model
+from optimizer.engine import Certificate, Engine, Limits, Solution
 from optimizer.measures import SMALLEST_T
+from optimizer.program import Program
+from optimizer.stamping import stamp
 
 
 @dataclass
@@ -49,9 +51,11 @@ class Solved:
 def program_columns(program: Program, layout: Layout) -> Ints:
     """Program column of each layout column, -1 where the model does not use it."""
     places = np.full(layout.width, -1, dtype=np.int64)
-    for column, (family, index) in enumerate(program.names):
+    start = 0
+    for family, indices in program.names.blocks:
         if family in FAMILIES:
-            places[layout.offsets[family] + index] = column
+            places[layout.offsets[family] + np.asarray(indices)] = np.arange(start, start + len(indices))
+        start += len(indices)
     return places
 
 
@@ -96,11 +100,9 @@ def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
 def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | None = None) -> Solved:
     """The least-cost plan over the layout that keeps the rule rows, or why there is none (``status``)."""
     began = time.perf_counter()
-    model = build(layout, rows)
-    built = time.perf_counter()
-    program = compile_model(model)
-    columns = program_columns(program, layout)
-    compiled = time.perf_counter()
+    program = stamp(layout, rows, compile_model)
+    columns = np.arange(layout.width)
+    stamped = time.perf_counter()
     engine = Engine(program, column_units(program, layout, columns), log, tie_break(program, layout, columns))
     loaded = time.perf_counter()
     cutter = Cutter(layout, rows, columns)
@@ -109,7 +111,7 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
         layout, rows, solution.status, spread(solution.x, columns), solution.gap, certified, columns,
         whole_numbers=bool(program.integer.any()),
         certificate=solution.certificate, cuts=cutter.cuts, iterations=solution.iterations,
-        seconds={"build": built - began, "compile": compiled - built, "load": loaded - compiled,
+        seconds={"stamp": stamped - began, "load": loaded - stamped,
                  "solve": time.perf_counter() - loaded, "highs": cutter.seconds},
     )  # fmt: skip
     if solution.has_plan:
@@ -126,9 +128,8 @@ def row_duals(program: Program, solution: Solution, family: str) -> dict[Any, fl
     """Price of each row of a family by its index; ``hhi_cut`` by rule row, its cuts added up."""
     assert solution.prices is not None
     found: dict[Any, float] = {}
-    for place, (name, index) in enumerate(program.rows):
-        if name == family:
-            found[index] = found.get(index, 0.0) + float(solution.prices[place])
+    for place, index in program.rows.places(family):
+        found[index] = found.get(index, 0.0) + float(solution.prices[place])
     return found
 
 

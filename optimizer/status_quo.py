@@ -1,26 +1,20 @@
-"""Going on as today: what is bought now, scaled to requirement (contract 1.2).
-
-Its program is put together straight from the layout's vectors, because every ``optimize`` needs it beside the
-plan; ``models.build`` formulates the same rows in Pyomo, and a test proves the two equal.
-"""
+"""Going on as today: what is bought now, scaled to requirement (contract 1.2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from models.case import Case, Floats
 from models.costs import cost_materials, objective, usd_per_unit
-from models.lanes import Ints
 from models.layout import Layout, lay_out
-from models.network import entry_of
+from optimizer.compiling import compile_model
 from optimizer.cutting import spread
-from optimizer.engine import Certificate, Engine, Limits, Program
+from optimizer.engine import Certificate, Engine, Limits
 from optimizer.repair import find_repair
-from optimizer.solving import column_units, program_columns, tie_break
+from optimizer.solving import column_units, tie_break
+from optimizer.stamping import stamp
 
 
 @dataclass
@@ -75,8 +69,8 @@ def has_status_quo(case: Case) -> bool:
 def find_status_quo(case: Case, limits: Limits) -> StatusQuo:
     """Production at incumbent_t times one factor per material and year, flows at least cost."""
     layout = lay_out(case, status_quo=True)
-    program = status_quo_program(layout)
-    columns = program_columns(program, layout)
+    program = stamp(layout, [], compile_model)
+    columns = np.arange(layout.width)
     units = column_units(program, layout, columns)
     # ties show only where a material is both delivered and consumed: else every delivered tonne is given
     shown = set(case.delivered_materials()) & set(case.suppliers["input"])
@@ -102,88 +96,9 @@ def find_status_quo(case: Case, limits: Limits) -> StatusQuo:
     materials = case.materials["material"].to_numpy()
     factors = {
         (str(materials[index[0]]), case.years[index[1]]): float(solution.x[column])
-        for column, (family, index) in enumerate(program.names) if family == "factor"
+        for column, index in program.names.places("factor")
     }  # fmt: skip
     return StatusQuo(layout, x, factors, [], solution.certificate)
-
-
-def status_quo_program(layout: Layout) -> Program:
-    """The rows of MATHS.md that hold in the status quo, over production, flows, draws and factors."""
-    case, entry = layout.case, entry_of(layout)
-    producing, flowing, drawing = (layout.columns(name) for name in ("production", "flow", "draw"))
-    made, used = layout.flow_origin, layout.flow_destination
-    suppliers, width = len(case.suppliers), layout.offsets["used"]
-    keys = layout.supplier_material[layout.production_supplier] * len(case.years) + layout.production_year
-    factors, factor_of = np.unique(keys, return_inverse=True)
-    rows: list[tuple[str, Any]] = []
-    parts: list[tuple[Ints, Ints, Floats]] = []
-    lower: list[Floats] = []
-    upper: list[Floats] = []
-
-    def family(name: str, index: list[Any], at: list[Ints], columns: list[Ints], values: list[Floats],
-               low: Floats, high: Floats) -> None:  # fmt: skip
-        parts.append((np.concatenate(at) + len(rows), np.concatenate(columns), np.concatenate(values)))
-        rows.extend((name, i) for i in index)
-        lower.append(low)
-        upper.append(high)
-
-    count = len(producing)
-    main = np.flatnonzero(~case.lanes.is_byproduct[layout.flow_lane])
-    numbers = np.arange(count)
-    family("production_leaves", list(range(count)), [entry[made[main], layout.flow_year[main]], numbers],
-           [flowing[main], producing], [np.ones(len(main)), -np.ones(count)],
-           np.zeros(count), np.zeros(count))  # fmt: skip
-
-    consuming = np.flatnonzero((case.suppliers["input"] != "").to_numpy()[layout.production_supplier])
-    row_of = np.full(count, -1, dtype=np.int64)
-    row_of[consuming] = np.arange(len(consuming))
-    inner = np.flatnonzero(used < suppliers)
-    recovery = case.suppliers["recovery"].to_numpy(dtype=float)[layout.production_supplier[consuming]]
-    family("inputs_arrive", consuming.tolist(),
-           [row_of[entry[used[inner], layout.flow_year[inner]]], row_of[entry[layout.draw_supplier, layout.draw_year]],
-            np.arange(len(consuming))],
-           [flowing[inner], drawing, producing[consuming]],
-           [np.ones(len(inner)), np.ones(len(drawing)), -1.0 / recovery],
-           np.zeros(len(consuming)), np.zeros(len(consuming)))  # fmt: skip
-
-    second = np.flatnonzero(case.lanes.is_byproduct[layout.flow_lane])
-    by = entry[made[second], layout.flow_year[second]] * len(case.materials) + layout.flow_material[second]
-    pairs, pair_of = np.unique(by, return_inverse=True)
-    maker, code = pairs // len(case.materials), pairs % len(case.materials)
-    names = case.suppliers["supplier"].to_numpy()
-    materials = case.materials["material"].to_numpy()
-    ratios = [dict(case.byproducts[name]) for name in names[layout.production_supplier[maker]]]
-    ratio = np.array([made_with[material] for made_with, material in zip(ratios, materials[code], strict=True)])
-    family("byproduct_made", list(zip(maker.tolist(), code.tolist(), strict=True)), [pair_of, np.arange(len(pairs))],
-           [flowing[second], producing[maker]], [np.ones(len(second)), -ratio],
-           np.full(len(pairs), -np.inf), np.zeros(len(pairs)))  # fmt: skip
-
-    markets = {name: place for place, name in enumerate(case.markets)}
-    required = {(markets[m], layout.material_code[k], case.years.index(y)): t
-                for (m, k, y), t in case.required.items() if t > 0}  # fmt: skip
-    place = {key: number for number, key in enumerate(required)}
-    out = np.flatnonzero(used >= suppliers)
-    arriving = zip((used[out] - suppliers).tolist(), layout.flow_material[out].tolist(),
-                   layout.flow_year[out].tolist(), strict=True)  # fmt: skip
-    tonnes = np.array(list(required.values()))
-    family("requirement_met", list(required), [np.array([place[key] for key in arriving], dtype=np.int64)],
-           [flowing[out]], [np.ones(len(out))], tonnes, tonnes)  # fmt: skip
-
-    incumbent = case.suppliers["incumbent_t"].to_numpy(dtype=float)[layout.production_supplier]
-    family("status_quo_factor", list(range(count)), [numbers, numbers], [producing, width + factor_of],
-           [np.ones(count), -incumbent], np.zeros(count), np.zeros(count))  # fmt: skip
-
-    at, columns, values = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    total = width + len(factors)
-    cost = np.zeros(total)
-    cost[:width] = objective(layout)[:width]
-    quantities = [(name, i) for name in ("production", "flow", "draw", "shortage") for i in range(layout.sizes[name])]
-    keys_of = [("factor", (int(key) // len(case.years), int(key) % len(case.years))) for key in factors]
-    return Program(
-        sparse.csc_array((values, (at, columns)), shape=(len(rows), total)), np.concatenate(lower),
-        np.concatenate(upper), cost, np.zeros(total), np.full(total, np.inf), np.zeros(total, dtype=bool),
-        tuple(rows), tuple(quantities + keys_of),
-    )  # fmt: skip
 
 
 def _production(layout: Layout) -> Floats | None:

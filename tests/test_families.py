@@ -12,7 +12,8 @@ from models.case import load_case
 from models.costs import COSTS
 from models.layout import Layout, lay_out
 from models.rule_rows import _KINDS, RuleRows
-from optimizer.engine import Engine, Limits, compile_model
+from optimizer.compiling import compile_model
+from optimizer.engine import Engine, Limits
 from optimizer.run import optimize
 from optimizer.solving import solve
 from optimizer.status_quo import find_status_quo, has_status_quo

@@ -10,7 +10,7 @@ import pytest
 from models.case import Case, load_case
 from models.layout import lay_out
 from models.rule_rows import RuleRow, RuleRows
-from optimizer.engine import Limits
+from optimizer.engine import Engine, Limits
 from optimizer.run import optimize
 from optimizer.solving import solve
 from optimizer.status_quo import find_status_quo, has_status_quo
@@ -100,7 +100,8 @@ def test_certificate_refuses_a_wrong_optimum(tmp_path: Path) -> None:
     layout = lay_out(load_case(random_case(101, tmp_path / "case", rules=0)))
     solved = solve(layout, [], Limits())
     assert solved.certificate is not None and solved.certificate.holds
-    engine = solved.engine
+    engine = Engine(solved.engine.program, solved.engine.column_unit)
+    engine.solve(Limits())
     scaled = np.array(engine.highs.getSolution().col_value)
     dual = np.array(engine.highs.getSolution().row_dual)
     assert engine._certify(scaled, dual).holds

@@ -12,10 +12,13 @@ from models.build import build
 from models.case import load_case
 from models.layout import lay_out
 from models.rule_rows import RuleRows
-from optimizer.engine import Engine, Limits, Program, compile_model
+from optimizer.compiling import compile_model
+from optimizer.engine import Engine, Limits
+from optimizer.program import Program
 from optimizer.run import optimize
 from optimizer.solving import solve
-from optimizer.status_quo import find_status_quo, has_status_quo, status_quo_program
+from optimizer.stamping import stamp
+from optimizer.status_quo import find_status_quo, has_status_quo
 from tests.reference import solve as reference
 from tests.reference.cases import random_case
 
@@ -117,24 +120,51 @@ def _named_rows(program: Program) -> dict:
     return rows
 
 
+def _by_layout(program: Program, rows: dict) -> dict:
+    """Rows without the parts that say nothing: zero coefficients, and what holds on to ``unmet``."""
+    return {name: ({c: v for c, v in terms.items() if c != ("unmet", None)}, low, high)
+            for name, (terms, low, high) in rows.items()}  # fmt: skip
+
+
+def _same_program(ours: Program, theirs: Program, fixed: tuple[str, ...] = ()) -> None:
+    """Every row, column, bound and cost of two programs, by name (but for columns of families that are fixed)."""
+    one, other = _by_layout(ours, _named_rows(ours)), _by_layout(theirs, _named_rows(theirs))
+    assert one.keys() == other.keys()
+    for name, (terms, low, high) in other.items():
+        assert one[name][0] == pytest.approx(terms), name
+        assert one[name][1:] == pytest.approx((low, high)), name
+    columns = [{name: values for name, *values in zip(p.names, p.lower, p.upper, p.cost, p.integer, strict=True)}
+               for p in (ours, theirs)]  # fmt: skip
+    used = set(columns[1]) - {("unmet", None)}
+    assert used == {name for name in columns[0] if name != ("unmet", None) and name[0] not in fixed}
+    for name in used:
+        assert columns[0][name] == pytest.approx(columns[1][name]), name
+
+
+@pytest.mark.parametrize("integers", [False, True], ids=["linear", "integers"])
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_stamped_arrays_equal_the_compiled_whole(seed: int, integers: bool, tmp_path: Path) -> None:
+    """Row by row: one year stamped for all equals the whole model in Pyomo."""
+    layout = lay_out(load_case(random_case(seed, tmp_path / "case", integers=integers)))
+    quo = find_status_quo(layout.case, Limits()) if has_status_quo(layout.case) else None
+    rows = RuleRows(layout, quo.cost_usd_per_y() if quo is not None and quo.ok else {}).rows
+    _same_program(stamp(layout, rows, compile_model), compile_model(build(layout, rows)))
+
+
+@pytest.mark.parametrize("name", ["us", "small"])
+def test_stamped_arrays_equal_the_compiled_whole_of_a_bundled_case(name: str) -> None:
+    layout = lay_out(load_case(name))
+    rows = RuleRows(layout, {}).rows
+    _same_program(stamp(layout, rows, compile_model), compile_model(build(layout, rows)))
+
+
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_status_quo_arrays_equal_pyomo(seed: int, tmp_path: Path) -> None:
-    """Row by row: the arrays of the status quo are those that Pyomo's formulation compiles to."""
+    """The status quo likewise; what is used is fixed there, a constant to Pyomo and a fixed column to us."""
     case = load_case(random_case(seed, tmp_path / "case"))
-    if not has_status_quo(case):
-        pytest.fail("the generator makes incumbents in every case")
+    assert has_status_quo(case)  # the generator makes incumbents in every case
     layout = lay_out(case, status_quo=True)
-    quick, whole = status_quo_program(layout), compile_model(build(layout))
-    unmet = ("unmet", None)
-    ours = {name: row for name, row in _named_rows(quick).items() if row[0]}
-    theirs = {name: row for name, row in _named_rows(whole).items() if row[0] and unmet not in row[0]}
-    assert ours.keys() == theirs.keys()
-    for name, (terms, lower, upper) in theirs.items():
-        assert ours[name][0] == pytest.approx(terms)
-        assert ours[name][1:] == pytest.approx((lower, upper))
-    cost = dict(zip(whole.names, whole.cost, strict=True))
-    for name, value in zip(quick.names, quick.cost, strict=True):
-        assert value == pytest.approx(cost.get(name, 0.0))
+    _same_program(stamp(layout, [], compile_model), compile_model(build(layout)), fixed=("used",))
 
 
 def test_one_thread_and_two(tmp_path: Path) -> None:

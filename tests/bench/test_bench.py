@@ -21,7 +21,8 @@ from models.build import build
 from models.case import Case, load_case
 from models.layout import Layout, lay_out
 from models.rule_rows import RuleRow, RuleRows
-from optimizer.engine import Engine, Limits, compile_model
+from optimizer.compiling import compile_model
+from optimizer.engine import Engine, Limits
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
 from optimizer.run import Options, execute
