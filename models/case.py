@@ -19,6 +19,7 @@ from models.config import Settings, parse_settings, read_toml, usable_settings
 from models.lanes import Lanes, find_lanes
 from models.problems import CaseError, Problem, Problems
 from models.reading import read_tables
+from models.sheets import Workbook, is_workbook, read_workbook
 from models.tables import TABLES
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +46,8 @@ class Case:
     """Validated tables and settings. Frozen: a change makes a new case.
 
     ``tables`` maps each table name to a frame with every column of its row class (defaults filled, NaN or
-    "" where nothing is given) and ``row``, the line in the file. ``raw`` is case.toml as parsed.
+    "" where nothing is given) and ``row``, the line in the file. ``raw`` is case.toml as parsed. ``workbook``:
+    where the tables stand in the workbook that the case was read from, None for a folder.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Case:
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     relaxed: Mapping[tuple[str, str, str, str, str, int], float] = field(default_factory=dict)
+    workbook: Workbook | None = None
 
     @property
     def years(self) -> tuple[int, ...]:
@@ -257,45 +260,66 @@ class Case:
 
 
 def find_case(name: str | Path) -> Path:
-    """The folder of a case: a folder, its case.toml, or the name of a bundled case."""
+    """The folder or workbook of a case: a folder, its case.toml, a workbook, or the name of a bundled case.
+
+    A folder with case.xlsx and no case.toml stands for that workbook.
+    """
     path = Path(name)
-    if path.name == "case.toml" and path.is_file():
-        return path.parent
+    if path.is_file() and (path.name == "case.toml" or is_workbook(path)):
+        return path.parent if path.name == "case.toml" else path
     if path.is_dir():
-        return path
+        inside = path / "case.xlsx"
+        return inside if inside.is_file() and not (path / "case.toml").exists() else path
     if str(name) in BUNDLED:
         with as_file(files("data").joinpath(str(name))) as folder:
             return Path(folder)
-    message = f"no such case: give a folder with case.toml, or one of {', '.join(BUNDLED)}"
+    message = f"no such case: give a folder with case.toml, a workbook (.xlsx), or one of {', '.join(BUNDLED)}"
     raise CaseError([Problem(str(name), message)])
 
 
 def read_case(name: str | Path) -> tuple[Case | None, Problems]:
     """The case with every problem found; None where it cannot even be put together."""
+    problems, workbook = Problems(), None
+    place = find_case(name)
+    if place.is_file():
+        raw, tables, workbook = read_workbook(place, problems)
+    else:
+        raw, tables = read_toml(place / "case.toml", "case.toml", problems), read_tables(place, problems)
+        if (place / "case.xlsx").exists():
+            problems.warn("case.xlsx lies beside case.toml and was not read: name the workbook itself to read it")
+    case = _checked(place, raw, tables, workbook, problems)
+    if workbook is not None:
+        problems.found = [workbook.placed(problem) for problem in problems.found]
+    return case, problems
+
+
+def _checked(
+    place: Path, raw: dict[str, Any] | None, tables: dict[str, pd.DataFrame], workbook: Workbook | None,
+    problems: Problems,
+) -> Case | None:  # fmt: skip
+    """The case of a document and tables with its problems collected; None where it cannot be put together."""
     from models.assumptions import check_assumptions
     from models.checks import check_case
 
-    problems = Problems()
-    folder = find_case(name)
-    raw = read_toml(folder / "case.toml", "case.toml", problems)
     settings = parse_settings(raw, "case.toml", problems) if raw is not None else None
-    tables = read_tables(folder, problems)
     if settings is None and raw is not None:
         settings = usable_settings(raw)
     if raw is None or settings is None:
-        return None, problems
+        return None
     limits: dict[tuple[str, str, str, str, str, int], float] = {}
     for item in settings.relaxed:
         limits[item.rule, item.bound, item.mineral, item.material, item.member, item.year] = item.limit
-    case = Case(settings.name or folder.resolve().name, settings, raw, tables, relaxed=limits)
+    named = settings.name or (place.resolve().name if workbook is None else place.stem)
+    case = Case(named, settings, raw, tables, relaxed=limits, workbook=workbook)
     check_case(case, problems)
     if not problems.found:
         check_assumptions(case, problems)
-    return case.with_(warnings=tuple(problems.warnings)), problems
+    warnings = problems.warnings if workbook is None else [workbook.worded(line) for line in problems.warnings]
+    return case.with_(warnings=tuple(warnings))
 
 
 def load_case(name: str | Path = "us") -> Case:
-    """Read a case folder, a case.toml or a bundled case; raises ``CaseError`` with every problem found."""
+    """Read a case folder, a case.toml, a workbook or a bundled case; raises ``CaseError`` with every problem found."""
     case, problems = read_case(name)
     problems.raise_any()
     assert case is not None  # without problems there is a case

@@ -297,9 +297,9 @@ class Editor:
 
     def finish(self) -> Case:
         """The changed case, checked as a whole; raises ``CaseError`` with every problem."""
-        self.problems.raise_any()
+        self._raise(self.problems)
         settings = parse_settings(self.raw, "case.toml", self.problems)
-        self.problems.raise_any()
+        self._raise(self.problems)
         assert settings is not None
         case = self.case.with_(settings=settings, raw=self.raw, tables=self.tables, changes=tuple(self.log))
         if self.optional:
@@ -307,8 +307,16 @@ class Editor:
         problems = Problems()
         check_case(case, problems, recheck_cells=True)
         problems.found = [self._by_flag(problem) for problem in problems.found]
-        problems.raise_any()
+        self._raise(problems)
         return case.with_(warnings=tuple(dict.fromkeys([*case.warnings, *problems.warnings])))
+
+    def _raise(self, problems: Problems) -> None:
+        """Raise every problem, told by sheet and cell where the case is a workbook."""
+        workbook = self.case.workbook
+        if workbook is not None:
+            problems.found = [workbook.placed(problem) for problem in problems.found]
+            problems.warnings = [workbook.worded(line) for line in problems.warnings]
+        problems.raise_any()
 
 
 def change(case: Case, request: Request) -> Case:

@@ -130,11 +130,18 @@ class Settings(Strict):
 def read_toml(path: Path, file: str, problems: Problems) -> dict[str, Any] | None:
     """The parsed TOML file, or None with the reason recorded."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+        return parse_toml(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), file, problems)
     except FileNotFoundError:
         problems.add(file, "the file is missing: a case is a folder with case.toml and tables/")
     except UnicodeDecodeError as error:
         problems.add(file, "not UTF-8 text", error.object[: error.start].count(b"\n") + 1)
+    return None
+
+
+def parse_toml(text: str, file: str, problems: Problems) -> dict[str, Any] | None:
+    """The document of a TOML text, or None with the reason recorded."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         text = str(error)
         line = text.rpartition("(at line ")[2].partition(",")[0]

@@ -9,23 +9,29 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One defect: where it stands, the value found, and what is allowed there."""
+    """One defect: where it stands, the value found, and what is allowed there.
+
+    ``cell``: where it stands in a sheet (D12); then ``file`` names workbook and sheet.
+    """
 
     file: str
     message: str
     row: int | None = None
     column: str = ""
     value: str = ""
+    cell: str = ""
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.row, self.column) if part not in (None, ""))
+        parts = (f"{self.file}!{self.cell}", self.column) if self.cell else (self.file, self.row, self.column)
+        place = ":".join(str(part) for part in parts if part not in (None, ""))
         found = f" {_shown(self.value)}:" if self.value != "" else ""
         return f"{place}:{found} {self.message}"
 
     def as_dict(self) -> dict[str, object]:
         """The keys that ``--json`` gives for a defect."""
         keys = asdict(self)
-        return {key: keys[key] for key in ("file", "row", "column", "value", "message")}
+        listed = ("file", "row", "column", "value", "message", *(("cell",) if self.cell else ()))
+        return {key: keys[key] for key in listed}
 
 
 def _shown(value: str) -> str:

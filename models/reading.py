@@ -34,13 +34,7 @@ def read_tables(folder: Path, problems: Problems) -> dict[str, pd.DataFrame]:
         problems.add("tables/", "the case has no folder of tables; `oremix new FOLDER` writes a starter case")
         return {name: blank_table(name) for name in TABLES}
     for path in sorted(directory.glob("*.csv")):
-        name = path.stem
-        if name in LATER_TABLES:
-            problems.add(
-                f"tables/{path.name}", f"this version of oremix has no {LATER_TABLES[name]} yet: remove the table"
-            )
-        elif name not in TABLES:
-            problems.add(f"tables/{path.name}", f"unknown table; {nearest(name, [*TABLES, *LATER_TABLES])}")
+        refuse_unknown(path.stem, f"tables/{path.name}", problems)
     tables = {}
     for name in TABLES:
         path = directory / f"{name}.csv"
@@ -53,6 +47,14 @@ def read_tables(folder: Path, problems: Problems) -> dict[str, pd.DataFrame]:
     return tables
 
 
+def refuse_unknown(name: str, file: str, problems: Problems) -> None:
+    """A problem where no table has this name, or only a later version has it."""
+    if name in LATER_TABLES:
+        problems.add(file, f"this version of oremix has no {LATER_TABLES[name]} yet: remove the table")
+    elif name not in TABLES:
+        problems.add(file, f"unknown table; {nearest(name, [*TABLES, *LATER_TABLES])}")
+
+
 def blank_table(table: str) -> pd.DataFrame:
     """An empty frame with the table's columns."""
     return _frame(table, {name: [] for name in columns(table)}, [])
@@ -60,6 +62,12 @@ def blank_table(table: str) -> pd.DataFrame:
 
 def _read_table(path: Path, table: str, problems: Problems) -> pd.DataFrame:
     file = f"tables/{path.name}"
+    found = read_records(path, file, problems)
+    return blank_table(table) if found is None else table_of(*found, table, file, problems)
+
+
+def read_records(path: Path, file: str, problems: Problems) -> tuple[list[list[str]], list[int]] | None:
+    """The header and records of a CSV file as texts, and the line on which each ends; None where it is no text."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -67,11 +75,15 @@ def _read_table(path: Path, table: str, problems: Problems) -> pd.DataFrame:
         problems.add(
             file, "not UTF-8 text: save the file as CSV UTF-8", line, "", f"byte 0x{error.object[error.start]:02x}"
         )
-        return blank_table(table)
+        return None
     if "\0" in text:
         problems.add(file, "a NUL character: this is not a text file", text[: text.index("\0")].count("\n") + 1)
-        return blank_table(table)
-    records, lines = _records(text, file, problems)
+        return None
+    return _records(text, file, problems)
+
+
+def table_of(records: list[list[str]], lines: list[int], table: str, file: str, problems: Problems) -> pd.DataFrame:
+    """The checked table of a header and its records, each with its line in the file (or row of the sheet)."""
     if not records:
         problems.add(file, "the header row is missing: " + ",".join(columns(table)))
         return blank_table(table)

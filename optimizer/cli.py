@@ -26,7 +26,7 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, 
 
 # Named by the contract, not delivered yet: refused by name.
 LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "report", "export", "--survive",
-         "--stock-days", "--risk-weight", "--tail", "--lever", "--excel")  # fmt: skip
+         "--stock-days", "--risk-weight", "--tail", "--lever")  # fmt: skip
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -131,17 +131,20 @@ def presets(
 
 @app.command()
 def new(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
-    source: Annotated[str, typer.Option("--from", help="Bundled case to start from: small or us.")] = "small",
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder (or FILE.xlsx) to make.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Case to start from: small, us, a case folder or a workbook.")
+    ] = "small",
+    excel: Annotated[bool, typer.Option("--excel", help="As a workbook, FOLDER/case.xlsx.")] = False,
     json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
-    """A starter case to make your own.
+    """A starter case to make your own, as CSV files or as a workbook; also turns one into the other.
 
-    Example: `oremix new mycase` and `oremix optimize mycase`
+    Examples: `oremix new mycase`, `oremix new mycase.xlsx`, `oremix new asfolder --from mycase.xlsx`
     """
     from optimizer import commands
 
-    raise typer.Exit(commands.new(folder, source, json))
+    raise typer.Exit(commands.new(folder, source, excel, json))
 
 
 @app.command()
@@ -215,7 +218,7 @@ def _failed(as_json: bool, status: str, errors: list[dict[str, Any]], code: int,
     if as_json:
         from json import dumps
 
-        listed = [{key: error.get(key, None if key == "row" else "") for key in keys} for error in errors]
+        listed = [{**{key: error.get(key, None if key == "row" else "") for key in keys}, **error} for error in errors]
         document = {"status": status, "objective_usd": None, "errors": listed}
         sys.stdout.write(dumps(document) + "\n")
     elif say:

@@ -251,32 +251,40 @@ def _dated(preset: Scenario) -> str:
     return f"{preset.jurisdiction}: {preset.status}{dates}"
 
 
-def new(folder: Path, source: str, as_json: bool) -> int:
-    """A starter case copied from a bundled one."""
-    from models.case import BUNDLED, find_case
+def new(folder: Path, source: str, excel: bool, as_json: bool) -> int:
+    """A starter case: a bundled one, or any case, as a folder of CSV files or as a workbook."""
+    from models.case import BUNDLED
+    from models.sheets import is_workbook
+    from optimizer.workbook import read_texts, write_folder, write_workbook
 
-    if source not in BUNDLED:
-        raise CaseError([Problem("--from", f"one of {', '.join(BUNDLED)}", value=source)])
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CaseError([Problem("new", "is there already and not empty: name a new folder", value=str(folder))])
-    start = find_case(source)
+    if source not in BUNDLED and not Path(source).exists():
+        message = f"one of {', '.join(BUNDLED)}, a case folder or a workbook"
+        raise CaseError([Problem("--from", message, value=source)])
+    alone = is_workbook(folder)  # FILE.xlsx itself, else FOLDER/case.xlsx
+    if folder.exists() and (alone or not folder.is_dir() or any(folder.iterdir())):
+        what = "file" if alone else "folder"
+        raise CaseError([Problem("new", f"is there already and not empty: name a new {what}", value=str(folder))])
+    texts = read_texts(source)
     named, folder = folder, folder.resolve()
     part = folder.with_name(f".{folder.name}-part")
-    (part / "tables").mkdir(parents=True)
+    part.mkdir(parents=True)
     try:
-        shutil.copyfile(start / "case.toml", part / "case.toml")
-        for path in sorted((start / "tables").glob("*.csv")):
-            shutil.copyfile(path, part / "tables" / path.name)
+        if alone or excel:
+            write_workbook(texts, part / "case.xlsx")
+        else:
+            write_folder(texts, part)
         if folder.exists():
             folder.rmdir()
-        part.rename(folder)
+        (part / "case.xlsx" if alone else part).rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    shutil.rmtree(part, ignore_errors=True)
     if as_json:
         _json({"status": "ok", "case": str(named)})
     else:
-        advice = f"{named}: edit tables/*.csv, then oremix check {named}, oremix optimize {named}"
+        what = "fill in its sheets" if alone else "fill in the sheets of case.xlsx" if excel else "edit tables/*.csv"
+        advice = f"{named}: {what}, then oremix check {named}, oremix optimize {named}"
         console.results().print(Text(advice), soft_wrap=True)
     return 0
 

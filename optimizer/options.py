@@ -15,7 +15,9 @@ _RULES = "Rules by flag (all minerals, delivered unless --stage)"
 _CHANGE = "Changes"
 _RUN = "Run"
 
-CaseName = Annotated[str, typer.Argument(metavar="CASE", help="A case folder, its case.toml, or us or small.")]
+CaseName = Annotated[
+    str, typer.Argument(metavar="CASE", help="A case folder, its case.toml, a workbook (.xlsx), or us or small.")
+]
 RunName = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as printed by oremix optimize.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr.")]
