@@ -219,11 +219,19 @@ class Case:
         """Names of the blocs in blocs.csv."""
         return set(self.tables["blocs"]["bloc"])
 
+    @cached_property
+    def _memberships(self) -> dict[str, list[tuple[str, float, float]]]:
+        """Bloc -> (country, first year, last year) of each row of blocs.csv."""
+        table = self.tables["blocs"]
+        first, last = table["from_year"].fillna(-np.inf), table["to_year"].fillna(np.inf)
+        found: dict[str, list[tuple[str, float, float]]] = {}
+        for bloc, *row in zip(table["bloc"], table["country"], first, last, strict=True):
+            found.setdefault(bloc, []).append((row[0], float(row[1]), float(row[2])))
+        return found
+
     def bloc_members(self, bloc: str, year: int) -> set[str]:
         """Countries in the bloc in that year."""
-        table = self.tables["blocs"]
-        inside = (table["bloc"] == bloc) & ~(table["from_year"] > year) & ~(table["to_year"] < year)
-        return set(table.loc[inside, "country"])
+        return {country for country, first, last in self._memberships.get(bloc, ()) if first <= year <= last}
 
     def risk(self, indicator: str, year: int) -> dict[str, float]:
         """Country -> value: the latest at or before the year, else the earliest; a blank year is the earliest."""
@@ -255,8 +263,12 @@ class Case:
         return digest.hexdigest()[:16]
 
     def with_(self, **parts: Any) -> Case:
-        """A copy with some parts replaced."""
-        return replace(self, **parts)
+        """A copy with some parts replaced; what was worked out already is kept where nothing of it can change."""
+        made = replace(self, **parts)
+        if parts.keys() <= {"warnings", "changes"}:
+            fields = type(self).__dataclass_fields__
+            vars(made).update({name: value for name, value in vars(self).items() if name not in fields})
+        return made
 
 
 def find_case(name: str | Path) -> Path:

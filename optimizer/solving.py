@@ -41,6 +41,7 @@ class Solved:
     iterations: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     whole_numbers: bool = False
+    solution: Solution | None = None
 
     @property
     def has_plan(self) -> bool:
@@ -109,7 +110,7 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
     certified, solution = cutter.optimum(engine, limits)
     solved = Solved(
         layout, rows, solution.status, spread(solution.x, columns), solution.gap, certified, columns,
-        whole_numbers=bool(program.integer.any()),
+        whole_numbers=bool(program.integer.any()), solution=solution,
         certificate=solution.certificate, cuts=cutter.cuts, iterations=solution.iterations,
         seconds={"stamp": stamped - began, "load": loaded - stamped,
                  "solve": time.perf_counter() - loaded, "highs": cutter.seconds},
