@@ -235,48 +235,79 @@ class Layout:
         return list(TopologicalSorter(graph).static_order())[::-1]
 
 
-def lay_out(case: Case, status_quo: bool = False) -> Layout:
-    """The quantities that can be other than zero; lanes that cannot carry anything to a market are dropped.
-
-    In the status quo every supplier with ``incumbent_t`` counts, whatever its years and capacity, and lanes
-    have no limit (contract 1.2).
+@dataclass(frozen=True)
+class Extent:
+    """What can be other than zero in a case: suppliers and lanes by year, who asks for a switch, priced demand,
+    requirements. Extents of several cases over the same rows add up (``|``).
     """
+
+    alive: Flags
+    kept: Flags
+    carries: Flags
+    asks: Flags
+    priced: Flags
+    required: Flags
+
+    def __or__(self, other: Extent) -> Extent:
+        return Extent(*(getattr(self, name) | getattr(other, name) for name in self.__dataclass_fields__))
+
+
+def _limits_of(case: Case, status_quo: bool) -> tuple[Floats, Floats]:
+    """Capacity and minimum of each supplier in each year, 0 where it is not active; t."""
     capacity, minimum = case.by_year("capacity_t"), case.by_year("min_t")
     if status_quo:
         incumbent = case.suppliers["incumbent_t"].to_numpy() > 0
         capacity = np.repeat(np.where(incumbent, np.inf, 0.0)[:, None], len(case.years), axis=1)
-        minimum = np.zeros_like(capacity)
-    else:
-        capacity = np.where(case.active, capacity, 0.0)
-        minimum = np.where(case.active, minimum, 0.0)
+        return capacity, np.zeros_like(capacity)
+    return np.where(case.active, capacity, 0.0), np.where(case.active, minimum, 0.0)
+
+
+def extent(case: Case, status_quo: bool = False) -> Extent:
+    """What can be other than zero; lanes that cannot carry anything to a market are left out."""
+    capacity, minimum = _limits_of(case, status_quo)
     alive, carries = _reachable(case, capacity, status_quo)
-    lanes = case.lanes
     # A contract that nothing can take is kept, and reported as a conflict; so is an incumbent in the status quo,
     # whose factor is that of its material.
     forced = (capacity if status_quo else minimum) > 0
-    by_name = _name_rank(case)
-    supplier, year = np.nonzero(alive | forced)
-    order = np.lexsort((year, by_name[supplier]))
-    supplier, year = supplier[order], year[order]
     asks = case.suppliers["fixed_usd_per_y"].to_numpy() > 0
+    demand = case.demand
+    priced = np.zeros(len(demand), dtype=bool)
     if not status_quo:
         asks = asks | (case.suppliers["lot_t"].to_numpy() > 0)
+        priced = (demand["shortage_usd_per_t"].notna() & (demand["required_t"] > 0)).to_numpy(dtype=bool)
+    return Extent(alive, alive | forced, carries, asks, priced, required_t(case) > 0)
+
+
+def lay_out(case: Case, status_quo: bool = False, within: Extent | None = None) -> Layout:
+    """The quantities that can be other than zero; lanes that cannot carry anything to a market are dropped.
+
+    In the status quo every supplier with ``incumbent_t`` counts, whatever its years and capacity, and lanes
+    have no limit (contract 1.2). ``within``: lay out more than the case itself needs (what it cannot use has
+    the limit 0), so that several cases over the same rows have the same columns.
+    """
+    found = within if within is not None else extent(case, status_quo)
+    capacity, minimum = _limits_of(case, status_quo)
+    alive, carries, asks = found.alive, found.carries, found.asks
+    lanes = case.lanes
+    by_name = _name_rank(case)
+    supplier, year = np.nonzero(found.kept)
+    order = np.lexsort((year, by_name[supplier]))
+    supplier, year = supplier[order], year[order]
     flow_lane, flow_year = np.nonzero(carries)
     ends = by_name[lanes.origin[flow_lane]], by_name[lanes.destination[flow_lane]]
     order = np.lexsort((flow_year, ends[1], ends[0], lanes.material[flow_lane]))
     flow_lane, flow_year = flow_lane[order], flow_year[order]
     demand = case.demand
     year_at = {y: at for at, y in enumerate(case.years)}
-    priced = np.zeros(0, dtype=np.int64)
-    if not status_quo:
-        priced = np.flatnonzero(demand["shortage_usd_per_t"].notna() & (demand["required_t"] > 0))
+    priced = np.flatnonzero(found.priced)
     fed = np.array([name in case.pools for name in case.suppliers["input"]], dtype=bool)
     draw_supplier, draw_year = np.nonzero(alive & fed[:, None])
     order = np.lexsort((draw_year, by_name[draw_supplier]))
     draw_supplier, draw_year = draw_supplier[order], draw_year[order]
     limit = np.full(len(flow_lane), np.inf) if status_quo else lanes.max_t[flow_lane, flow_year]
+    limit = np.where(lanes.exists[flow_lane, flow_year], limit, 0.0)
     required = required_t(case)
-    wanted = np.nonzero(required)
+    wanted = np.nonzero(found.required)
     code = {name: place for place, name in enumerate(case.materials["material"])}
     inputs = case.suppliers["input"].to_numpy()
     drawn = np.array([code[inputs[s]] for s in draw_supplier], dtype=np.int64)
