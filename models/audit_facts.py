@@ -166,16 +166,27 @@ class Lanes:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.listed = facts.case.settings.network.lanes == "listed"
-        self.rows: dict[tuple[str, str, str], list[float]] = {}
-        columns = ("origin", "destination", "material", "freight_usd_per_t", "duty_share", "max_t")
-        for origin, destination, material, *cells in records(facts.case.tables["lanes"], *columns):
-            known = self.rows.setdefault((origin, destination, material), cells)
-            if known is not cells:
-                known[:] = [new if np.isnan(old) else old for old, new in zip(known, cells, strict=True)]
-        self.names = ({key[0] for key in self.rows}, {key[1] for key in self.rows})
-        self.largest = [max((abs(row[at]) for row in self.rows.values() if row[at] == row[at]), default=0.0)
-                        for at in range(3)]  # fmt: skip
+        columns = ("origin", "destination", "material", "from_year", "to_year", "freight_usd_per_t", "duty_share", "max_t")
+        self.table = list(records(facts.case.tables["lanes"], *columns))
+        self.names = ({row[0] for row in self.table}, {row[1] for row in self.table})
+        self.largest = [max((abs(row[at]) for row in self.table if row[at] == row[at]), default=0.0)
+                        for at in (5, 6, 7)]  # fmt: skip
+        self._rows: dict[int, dict[tuple[str, str, str], list[float]]] = {}
         self._levels: dict[tuple[str, int, int], list[list[str]]] = {}
+
+    def rows(self, year: int) -> dict[tuple[str, str, str], list[float]]:
+        """(origin, destination, material) -> the three cells in the year; rows with a year come before the others."""
+        if year not in self._rows:
+            found: dict[tuple[str, str, str], list[float]] = {}
+            for dated in (True, False):
+                for *key, first, last, freight, duty, most in self.table:
+                    if (first == first or last == last) != dated or first > year or last < year:
+                        continue
+                    cells = found.setdefault((key[0], key[1], key[2]), [np.nan] * 3)
+                    given = (freight, duty, most)
+                    cells[:] = [new if np.isnan(old) else old for old, new in zip(cells, given, strict=True)]
+            self._rows[year] = found
+        return self._rows[year]
 
     def levels(self, place: str, year: int, side: int) -> list[list[str]]:
         """The ways in which lanes.csv can name the place, most specific first: id, country, blocs, ``*``."""
@@ -191,12 +202,12 @@ class Lanes:
     def cells(self, origin: str, destination: str, material: str, year: int) -> tuple[bool, float, float, float]:
         """Whether any row matches the lane; its freight and duty (0 where not given) and max_t (NaN where not)."""
         cells, matched = [np.nan] * 3, False
-        targets = self.levels(destination, year, 1)
+        targets, rows = self.levels(destination, year, 1), self.rows(year)
         for start in self.levels(origin, year, 0):
             for end in targets:
                 for moved in (material, ""):
                     for key in ((a, b, moved) for a in start for b in end):
-                        row = self.rows.get(key)
+                        row = rows.get(key)
                         if row is not None:
                             matched = True
                             cells = [new if np.isnan(old) else old for old, new in zip(cells, row, strict=True)]

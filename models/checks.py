@@ -162,7 +162,7 @@ def _known(case: Case, problems: Problems, table: str, column: str, known: set[s
 
 
 def _years(case: Case, problems: Problems) -> None:
-    for name in ("suppliers", "blocs"):
+    for name in ("suppliers", "blocs", "lanes"):
         frame = case.tables[name]
         for place in np.flatnonzero(frame["from_year"] > frame["to_year"]):
             row = frame.iloc[place]

@@ -2,7 +2,7 @@
 
 Contract section 1, lanes.csv: each of freight, duty and max_t is taken by itself from the most specific
 row that gives it; specificity is ranked by origin, then destination (id > country > bloc > *), then
-material (named > blank).
+material (named > blank), then date (a row with from_year or to_year > one that always holds).
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def find_lanes(case: Case) -> Lanes:
     origins = _side(rows["origin"], nodes, countries, blocs)
     destinations = _side(rows["destination"], nodes, countries, blocs)
     of_material = np.array([materials.get(m, -1) for m in rows["material"]], dtype=np.int64)
+    first, last = (rows[column].to_numpy(dtype=float) for column in ("from_year", "to_year"))
+    dated = ~(np.isnan(first) & np.isnan(last))
     listed = case.settings.network.lanes == "listed"
     only_ids = listed and bool(((origins.kind == 3) & (destinations.kind == 3)).all())
     origin, destination, material, second = _candidates(
@@ -83,17 +85,21 @@ def find_lanes(case: Case) -> Lanes:
     exists = np.full(shape, not listed)
     cells = {cell: np.full(shape, _DEFAULTS[cell]) for cell in CELLS}
     clashes: set[tuple[int, int, str]] = set()
-    done: dict[tuple[frozenset[int], ...], int] = {}
+    done: dict[tuple[object, ...], int] = {}
     for at, year in enumerate(years):
         members = tuple(
             frozenset(countries[c] for c in case.bloc_members(bloc, year) if c in countries) for bloc in blocs
         )
-        if members in done:  # same blocs as in an earlier year: same cells
+        in_force = ~(first > year) & ~(last < year)
+        seen = (members, in_force.tobytes())
+        if seen in done:  # same blocs and rows as in an earlier year: same cells
             for array in (exists, *cells.values()):
-                array[:, at] = array[:, done[members]]
+                array[:, at] = array[:, done[seen]]
             continue
-        done[members] = at
-        matcher = _Matcher(origin, destination, material, node_country, members, origins, destinations, of_material)
+        done[seen] = at
+        matcher = _Matcher(
+            origin, destination, material, node_country, members, origins, destinations, of_material, dated, in_force
+        )
         if listed:
             exists[:, at] = matcher.matched()
         for cell in CELLS:
@@ -159,10 +165,12 @@ class _Matcher:
     origins: _Side
     destinations: _Side
     of_material: Ints
+    dated: Flags
+    in_force: Flags
 
     def _groups(self, rows: Ints) -> Iterator[tuple[Ints, int]]:
         """The rows that can be joined together, with their rank, the least specific first."""
-        rank = self.origins.kind * 8 + self.destinations.kind * 2 + (self.of_material >= 0)
+        rank = self.origins.kind * 16 + self.destinations.kind * 4 + (self.of_material >= 0) * 2 + self.dated
         for value in np.unique(rank[rows]):
             chosen = rows[rank[rows] == value]
             split = np.zeros(len(chosen), dtype=np.int64)
@@ -198,7 +206,7 @@ class _Matcher:
     def matched(self) -> Flags:
         """Whether any row matches each lane."""
         found = np.zeros(len(self.origin), dtype=bool)
-        for rows, _ in self._groups(np.arange(len(self.of_material))):
+        for rows, _ in self._groups(np.flatnonzero(self.in_force)):
             row_key, lane_key, possible = self._join(rows)
             found[possible[np.isin(lane_key[possible], row_key)]] = True
         return found
@@ -208,7 +216,7 @@ class _Matcher:
         count = len(self.origin)
         value, rank = np.full(count, default), np.full(count, -1, dtype=np.int64)
         who, clash = np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64)
-        for rows, level in self._groups(np.flatnonzero(~np.isnan(given))):
+        for rows, level in self._groups(np.flatnonzero(~np.isnan(given) & self.in_force)):
             row_key, lane_key, possible = self._join(rows)
             order = np.lexsort((rows, row_key))
             keys, starts, counts = np.unique(row_key[order], return_index=True, return_counts=True)

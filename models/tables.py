@@ -201,6 +201,10 @@ class Lane(Row):
         None, description="ad valorem duty, of the material's price_usd_per_t; 0 where no row gives it"
     )
     max_t: NotNegative | None = Field(None, description="most that each matching lane can carry in a year; 0 closes it")
+    from_year: Year | None = Field(
+        None, description="first year in which the row holds; at equal rank a row with a year outranks one without"
+    )
+    to_year: Year | None = Field(None, description="last year in which the row holds; blank: always")
 
 
 class Demand(Row):

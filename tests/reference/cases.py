@@ -246,12 +246,15 @@ class Case:
 
     def lanes(self) -> None:
         suppliers = [s["supplier"] for s in self.tables["suppliers"]]
-        takers = [s["supplier"] for s in self.tables["suppliers"] if s["input"]] + self.markets
+        asking = {row["market"] or "home" for row in self.tables["demand"]}
+        takers = [s["supplier"] for s in self.tables["suppliers"] if s["input"]]
+        takers += [market for market in self.markets if market in asking]
         materials = [m["material"] for m in self.tables["materials"]]
         blocs = ["bloc:friends", "bloc:rivals", "bloc:union"]
         places = [f"country:{c}" for c in COUNTRIES]
         seen: set[tuple[str, str, str | None]] = set()
         rows = self.tables["lanes"]
+        dated = random.Random(f"{self.name} dated")
 
         def add(origin: str, destination: str, material: str | None, dense: float) -> None:
             if (origin, destination, material) in seen:
@@ -273,6 +276,10 @@ class Case:
                 "max_t": cap,
             }
             rows.append(row)
+            if dated.random() < 0.2:  # the same lanes again for some years: outranks the row without years
+                since, until = dated.choice([(self.years[-1], None), (None, self.years[0]), (self.years[0] + 1, 2100)])
+                duty = None if row["duty_share"] is None else round(dated.uniform(0, 0.5), 3)
+                rows.append(row | {"duty_share": duty, "from_year": since, "to_year": until})
             if origin == "bloc:friends" and self.chance(0.3):  # a tie of equal values
                 rows.append(row | {"origin": "bloc:inner"})
 

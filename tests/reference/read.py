@@ -156,8 +156,10 @@ class Case:
                 a = self._grade(row["origin"], origin, country, year)
                 b = self._grade(row["destination"], destination, there, year)
                 named = row.get("material", "")
-                if a is not None and b is not None and named in ("", material):
-                    matching.append(((a, b, int(named != "")), row))
+                dated = row.get("from_year", "") != "" or row.get("to_year", "") != ""
+                holds = number(row, "from_year", -1e9) <= year <= number(row, "to_year", 1e9)
+                if a is not None and b is not None and named in ("", material) and holds:
+                    matching.append(((a, b, int(named != ""), int(dated)), row))
             if self.listed and not matching:
                 continue
             cell: dict[str, float | None] = {}
