@@ -166,7 +166,8 @@ class Lanes:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.listed = facts.case.settings.network.lanes == "listed"
-        columns = ("origin", "destination", "material", "from_year", "to_year", "freight_usd_per_t", "duty_share", "max_t")
+        columns = ["origin", "destination", "material", "from_year", "to_year"]
+        columns += ["freight_usd_per_t", "duty_share", "max_t"]
         self.table = list(records(facts.case.tables["lanes"], *columns))
         self.names = ({row[0] for row in self.table}, {row[1] for row in self.table})
         self.largest = [max((abs(row[at]) for row in self.table if row[at] == row[at]), default=0.0)

@@ -631,6 +631,21 @@ def test_blocs_of_a_lane_are_those_of_the_year(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_row_with_a_year_outranks_one_without_while_it_holds(tmp_path: Path) -> None:
+    tables = base_tables()
+    key = {"origin": "country:CHN", "destination": "*", "material": ""}
+    late = {"duty_share": 0.4, "from_year": 2027, "to_year": 2028}
+    tables["lanes"] = [key | late, key | {"duty_share": 0.1, "max_t": 3}]
+    lanes = Lanes(Facts(write_case(tmp_path / "case", tables, TOML)))
+    assert [lanes.cells("importer", "home", "salt", year)[2] for year in (2026, 2027, 2028, 2029)] == [
+        0.1, 0.4, 0.4, 0.1,
+    ]  # fmt: skip
+    assert lanes.cells("importer", "home", "salt", 2028)[3] == 3.0
+    tables["lanes"][1]["origin"] = "importer"  # an id outranks a country, whatever the years
+    lanes = Lanes(Facts(write_case(tmp_path / "id", tables, TOML)))
+    assert lanes.cells("importer", "home", "salt", 2028)[2] == 0.1
+
+
 # --- rules, kind by kind -------------------------------------------------------------------------------------------
 
 DUE = "mineral material member year value"

@@ -202,6 +202,8 @@ CELLS = (
     cell("a lane from a lower-case country", "lanes", "country:CHN,", "country:chn,", Found(LANES, 3, "origin", "country:chn", ("ISO3",))),
     cell("two lane rows that contradict each other", "lanes", ",0.25,\n", ",0.25,\ncountry:CHN,country:USA,,,0.3,\n",
          Found(LANES, 4, "duty_share", says=("contradicts", "row 3"))),
+    Bad("from_year after to_year on a lane", (Found(LANES, 2, "from_year", "2031", ("2027",)),),
+        tables={"lanes": "origin,destination,duty_share,from_year,to_year\n*,*,0.1,2031,2027\n"}),
     Bad("two blocs that contradict each other on a lane", (Found(LANES, 5, "freight_usd_per_t", says=("contradicts", "row 4")),),
         tables={"blocs": "bloc,country\ncovered,CHN\nasian,CHN\n"},
         edits=(("lanes", ",0.25,\n", ",0.25,\nbloc:covered,*,,10,,\nbloc:asian,*,,20,,\n"),)),
