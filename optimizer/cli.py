@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from optimizer import cli_reports
 from optimizer import options as o
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, 
 
 
 # Named by the contract, not delivered yet: refused by name.
-LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "report", "export", "--survive",
+LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "report", "--survive",
          "--stock-days", "--risk-weight", "--tail", "--lever")  # fmt: skip
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -156,6 +157,9 @@ def doctor(json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = Fa
     from optimizer import commands
 
     raise typer.Exit(commands.doctor(json))
+
+
+cli_reports.register(app)
 
 
 def _version(wanted: bool) -> None:

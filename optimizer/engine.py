@@ -131,6 +131,22 @@ def _new_highs() -> highspy.Highs:
             _greeted = True
 
 
+def plain_highs(program: Program | None = None) -> Any:
+    """A quiet instance of HiGHS of its own, with a program in the model's own units where one is given."""
+    highs = _new_highs()
+    highs.setOptionValue("output_flag", False)
+    if program is not None:
+        highs.setOptionValue("small_matrix_value", 1e-12)
+        matrix = program.matrix
+        highs.passModel(
+            matrix.shape[1], matrix.shape[0], matrix.nnz, int(highspy.MatrixFormat.kColwise),
+            int(highspy.ObjSense.kMinimize), 0.0, program.cost, program.lower, program.upper, program.row_lower,
+            program.row_upper, matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data,
+            program.integer.astype(np.int32),
+        )  # fmt: skip
+    return highs
+
+
 @dataclass(frozen=True)
 class Ranges:
     """How far each number of an LP can move with the optimal basis kept; model's units, nan where not known.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -84,11 +85,20 @@ def _move(temporary: Path, target: Path, plan: Plan, case: Case, anew: bool) -> 
             return target
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet takes for a formula
+
+
 def harmless(table: pd.DataFrame) -> pd.DataFrame:
     """The table with free text that no spreadsheet takes for a formula: a quote before = + - @ and tab."""
-    texts = [name for name in ("name", "sector") if name in table]
+    return quoted(table, [name for name in ("name", "sector") if name in table])
+
+
+def quoted(table: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFrame:
+    """A quote before every text that a spreadsheet would take for a formula; ``texts``: the columns, default all."""
+    if texts is None:
+        texts = [name for name in table.columns if table[name].dtype.kind not in "iufb"]
     return table.assign(**{
-        name: [f"'{cell}" if str(cell)[:1] in ("=", "+", "-", "@", "\t") and cell else cell for cell in table[name]]
+        name: [f"'{cell}" if str(cell)[:1] in _FORMULA else cell for cell in table[name]]
         for name in texts
     })  # fmt: skip
 
@@ -168,6 +178,9 @@ _TEXT = frozenset(
 def _read(path: Path) -> pd.DataFrame:
     """A result table with numbers to the last digit; an id that looks like a number stays an id."""
     table = pd.read_csv(path, dtype=object, keep_default_na=False)
+    for name in ("name", "sector"):  # free text, written with a quote where it could be a formula
+        if name in table:
+            table[name] = [cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell for cell in table[name]]
     for name in table.columns.difference(list(_TEXT)):
         cells = table[name]
         if cells.isin(["True", "False"]).all():

@@ -1,0 +1,204 @@
+"""What planners ask of a plan, as tables: mix, concentration, allocation and cost, today beside the plan.
+
+Used by report, workbook and notebook, so that each number is worked out once. ``who`` is "today" (the status
+quo of the run) or "plan". Shares and prices are those of the run's own tables, never recomputed from tonnes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.case import Case
+from optimizer.plan import Plan
+
+CHANNELS = ("domestic", "allied", "recycling", "incumbent")
+STAGES = ("extraction", "processing", "manufacturing", "delivered")
+PER_POINT = ("share", "each_share", "hhi")  # kinds whose limit is counted in hundredths
+_KEYS = ["mineral", "material", "stage", "year"]
+
+
+def sides(plan: Plan) -> dict[str, dict[str, pd.DataFrame]]:
+    """The tables of today (where the run has them beside a plan) and of the plan."""
+    if plan.status_quo is None or plan.about.get("status_quo"):
+        return {"plan": plan.tables}
+    return {"today": plan.status_quo["tables"], "plan": plan.tables}
+
+
+def mix(plan: Plan) -> pd.DataFrame:
+    """Delivered material, year, who: share of each channel, and tonnes delivered."""
+    parts = []
+    for who, tables in sides(plan).items():
+        shares = tables["shares"]
+        shares = shares[(shares["stage"] == "delivered") & (shares["by"] == "channel")]
+        keys = ["mineral", "material", "year"]
+        wide = shares.pivot_table(index=keys, columns="member", values="share", fill_value=0.0, sort=False)
+        wide = wide.reindex(columns=list(CHANNELS), fill_value=0.0)
+        wide["t"] = shares.groupby(keys)["t"].sum()
+        parts.append(wide.reset_index().assign(who=who))
+    table = pd.concat(parts, ignore_index=True)
+    order = {name: place for place, name in enumerate(materials_in_order(plan))}
+    table = table.sort_values(["year", "material", "who"], key=lambda c: c.map(order) if c.name == "material" else c,
+                              ascending=[True, True, False], ignore_index=True)  # fmt: skip
+    return table[["mineral", "material", "year", "who", *CHANNELS, "t"]]
+
+
+def materials_in_order(plan: Plan) -> list[str]:
+    """Delivered materials of plan and today, by mineral and name."""
+    found = set()
+    for tables in sides(plan).values():
+        risk = tables["risk"]
+        delivered = risk[risk["stage"] == "delivered"]
+        found |= set(zip(delivered["mineral"], delivered["material"], strict=True))
+    return [material for _, material in sorted(found)]
+
+
+def concentration(plan: Plan, case: Case) -> pd.DataFrame:
+    """Stage, material (blank but at delivered), year: largest country and HHI, today and plan, with their limits."""
+    values = ["largest_country", "largest_share", "hhi_country", "import_reliance"]
+    table = None
+    for who, tables in sides(plan).items():
+        part = tables["risk"].set_index(_KEYS)[values].add_suffix(f"_{who}")
+        table = part if table is None else table.join(part, how="outer")
+    assert table is not None
+    table = table.reset_index()
+    limits = country_limits(plan, case)
+    for name in ("largest", "hhi"):
+        found = limits[limits["what"] == name].groupby(_KEYS)["limit"].min()
+        table = table.join(found.rename(f"{name}_limit"), on=_KEYS)
+    rank = {stage: place for place, stage in enumerate(STAGES)}
+    return table.sort_values(["stage", "mineral", "material", "year"], ignore_index=True,
+                             key=lambda c: c.map(rank).fillna(-1) if c.name == "stage" else c)  # fmt: skip
+
+
+def country_limits(plan: Plan, case: Case) -> pd.DataFrame:
+    """The rules' limits on the largest country's share and on the HHI by country, as (mineral, ..., what, limit)."""
+    known = {rule.name: rule for rule in case.rules}
+    found = []
+    for row in plan.tables["rules"].to_dict("records"):
+        rule = known.get(str(row["rule"]))
+        if rule is None or row["bound"] != "max" or getattr(rule, "market", None):
+            continue
+        if row["kind"] == "each_share" and rule.each == "country" and rule.of == "supply":
+            what = "largest"
+        elif row["kind"] == "hhi" and rule.by == "country" and not rule.weight:
+            what = "hhi"
+        else:
+            continue
+        found.append({**{key: row[key] for key in _KEYS}, "what": what, "limit": row["limit"]})
+    return pd.DataFrame(found, columns=[*_KEYS, "what", "limit"])
+
+
+def allocation(plan: Plan, case: Case) -> pd.DataFrame:
+    """One row a supplier that sells today or is in the plan: what it is, incumbent_t, and plan_YEAR_t for each year."""
+    made = plan.tables["suppliers"]
+    wide = made.pivot_table(index="supplier", columns="year", values="produced_t", aggfunc="sum", fill_value=0.0)
+    wide.columns = [f"plan_{year}_t" for year in wide.columns]
+    keys = ["supplier", "name", "mineral", "material", "stage", "country", "controller", "channel", "incumbent_t"]
+    table = case.suppliers[[*keys, "cost_basis", "source"]].join(wide, on="supplier")
+    columns = list(wide.columns)
+    used = (table["incumbent_t"] > 0) | (table[columns] > 0).any(axis=1)
+    rank = {stage: place for place, stage in enumerate(STAGES)}
+    table = table[used].assign(_stage=lambda t: t["stage"].map(rank).fillna(-1), _most=lambda t: -t[columns[-1]])
+    table = table.sort_values(["mineral", "_stage", "material", "_most", "supplier"], ignore_index=True)
+    return table[[*keys, *columns, "cost_basis", "source"]]
+
+
+def costs(plan: Plan, by: str = "cost") -> pd.DataFrame:
+    """Undiscounted USD a year by cost family or mineral, and year: today (where there is one), plan, difference."""
+    table = None
+    for who, tables in sides(plan).items():
+        part = tables["costs"].groupby([by, "year"], sort=False)["usd_per_y"].sum().rename(who)
+        table = part.to_frame() if table is None else table.join(part, how="outer")
+    assert table is not None
+    table = table.fillna(0.0).reset_index()
+    if "today" in table:
+        table["difference"] = table["plan"] - table["today"]
+    return table
+
+
+def yearly_costs(plan: Plan) -> pd.DataFrame:
+    """Year, weight, cost of plan and today in USD a year."""
+    weights = plan.about.get("weights") or [np.nan] * len(plan.years)
+    table = pd.DataFrame({"year": plan.years, "weight": weights})
+    table["plan"] = [plan.cost_usd_per_y[year] for year in plan.years]
+    if "today" in sides(plan):
+        assert plan.status_quo is not None
+        table["today"] = [plan.status_quo["cost_usd_per_y"][year] for year in plan.years]
+        table["difference"] = table["plan"] - table["today"]
+    return table
+
+
+def rule_costs(plan: Plan) -> pd.DataFrame:
+    """Each rule: rows, rows at the limit, and what all its rows looser by one unit save (present value, USD).
+
+    A unit is a percentage point (0.01 of a share or an HHI), else 1 of the limit. First order: the prices of the
+    rows add up, each weighted with its year. NaN where the plan has no prices.
+    """
+    rules = plan.tables["rules"]
+    weights = dict(zip(plan.years, plan.about.get("weights") or [np.nan] * len(plan.years), strict=True))
+    unit = np.where(rules["kind"].isin(PER_POINT), 0.01, 1.0)
+    side = np.where(rules["bound"] == "max", -1.0, 1.0)
+    table = rules.assign(saves=rules["price_usd_per_y"].astype(float) * side * unit * rules["year"].map(weights))
+    grouped = table.groupby(["rule", "kind", "bound", "stage", "denominator"], sort=False, as_index=False)
+    found = grouped.agg(
+        rows=("value", "size"), at_limit=("binding", "sum"), saves_usd=("saves", lambda s: s.sum(min_count=1))
+    )
+    found["unit"] = np.where(found["kind"].isin(PER_POINT), "percentage point", "1 of the limit")
+    return found.sort_values("saves_usd", ascending=False, na_position="last", ignore_index=True)
+
+
+def priced_limits(plan: Plan) -> pd.DataFrame:
+    """Rows of the rules at their limit with a price, dearest first; saves_usd_per_y per unit (point or 1) looser."""
+    rules = plan.tables["rules"]
+    bound = rules[rules["binding"].astype(bool) & (rules["price_usd_per_y"].abs() > 0.5)]
+    unit = np.where(bound["kind"].isin(PER_POINT), 0.01, 1.0)
+    side = np.where(bound["bound"] == "max", -1.0, 1.0)
+    table = bound.assign(saves_usd_per_y=bound["price_usd_per_y"].astype(float) * side * unit,
+                         points=bound["kind"].isin(PER_POINT))  # fmt: skip
+    order = table["saves_usd_per_y"].abs().sort_values(ascending=False).index
+    return table.loc[order].sort_values("points", ascending=False, kind="stable", ignore_index=True)
+
+
+def full_suppliers(plan: Plan, year: int) -> pd.DataFrame:
+    """Suppliers that make all that they can in the year."""
+    made = plan.tables["suppliers"]
+    full = (made["year"] == year) & (made["capacity_t"] > 0) & (made["produced_t"] >= made["capacity_t"] * (1 - 1e-9))
+    return made[full].sort_values(["mineral", "stage", "supplier"], ignore_index=True)
+
+
+def capacity_use(plan: Plan) -> pd.DataFrame:
+    """Mineral, stage, year: tonnes made, capacity in tonnes, and the share of it that is used."""
+    made = plan.tables["suppliers"].groupby(["mineral", "stage", "year"], as_index=False, sort=False)
+    table = made[["produced_t", "capacity_t"]].sum()
+    table["used_share"] = table["produced_t"] / table["capacity_t"].where(table["capacity_t"] > 0)
+    return table
+
+
+def headline(plan: Plan, home: str) -> dict[str, Any]:
+    """The numbers of the answer: money, dependence, shortage, limits; ``*_today`` where there is a comparison.
+
+    ``dependent``: delivered materials of which more than half comes from one foreign country in the last year.
+    """
+    last = plan.years[-1]
+    both = sides(plan)
+    found: dict[str, Any] = {
+        "objective_usd": plan.objective_usd, "last_year": last, "cost_usd_per_y": plan.cost_usd_per_y[last],
+        "short_t": float(plan.tables["shortage"]["t"].sum()),
+        "short_materials": sorted(set(plan.tables["shortage"]["material"])),
+        "rows": len(plan.tables["rules"]), "at_limit": int(plan.tables["rules"]["binding"].astype(bool).sum()),
+        "priced": len(priced_limits(plan)),
+    }  # fmt: skip
+    for who, tables in both.items():
+        risk = tables["risk"]
+        risk = risk[(risk["stage"] == "delivered") & (risk["year"] == last)]
+        suffix = "" if who == "plan" else "_today"
+        dependent = risk[(risk["largest_share"] > 0.5) & (risk["largest_country"] != home)]
+        found[f"dependent{suffix}"], found[f"materials{suffix}"] = len(dependent), len(risk)
+    if "today" in both:
+        assert plan.status_quo is not None
+        found["objective_usd_today"] = plan.status_quo["objective_usd"]
+        found["cost_usd_per_y_today"] = plan.status_quo["cost_usd_per_y"][last]
+    return found
