@@ -71,7 +71,7 @@ def test_there_are_sources() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_imports_go_one_way(path: Path) -> None:
-    allowed = {"data": set[str](), "models": {"models"}, "optimizer": {"models", "optimizer"}}
+    allowed = {"data": {"data"}, "models": {"models"}, "optimizer": {"models", "optimizer"}}
     package = name_of(path).partition("/")[0]
     assert tops(path) & set(PACKAGES) <= allowed[package]
     assert "tests" not in tops(path)

@@ -2,109 +2,18 @@
 
 import csv
 from collections import defaultdict
-from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-HOME = "USA"
-BASE_YEAR = 2025
-YEARS = (2026, 2028, 2030, 2035)
-OPEN = 1e9  # a lane limit that never binds: reopens one lane of a closed origin
-
-Row = dict[str, str]
-
-
-@dataclass
-class Supplier:
-    """One row of suppliers.csv while it is being put together."""
-
-    id: str
-    name: str
-    country: str
-    controller: str
-    channel: str
-    material: str
-    input: str
-    recovery: float = 1.0
-    output: float | None = None  # national output that is its own, where known
-    nameplate: float | None = None  # its own published size: a named plant or project
-    status: str = "operating"
-    from_year: str = ""
-    to_year: str = ""
-    capex_musd: float = 0.0
-    at_price: str = ""
-    incumbent: float = 0.0
-    asked: str = ""  # incumbent as the facts ask for it: a number or "auto"
-    capacity: dict[int, float] = field(default_factory=dict)
-    cost: float = 0.0
-    basis: str = ""
-    sources: list[str] = field(default_factory=list)
-    note: str = ""
-
-
-class Facts:
-    """The fact tables and the small look-ups made from them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.chains = {r["material"]: r for r in self.read("chains")}
-        self.assumed = {r["name"]: float(r["value"]) for r in self.read("assumptions")}
-        self.names = {r["iso3"]: r["name"] for r in read_csv(HERE.parent / "countries.csv")}
-        self.allied = {r["country"] for r in self.read("blocs") if r["bloc"] == "allied"}
-        self.controlled = {(r["material"], r["country"]): r for r in self.read("export_controls")}
-        self.costs = {r["supplier"]: r for r in self.read("costs")}
-        self.yields = {(r["input"], r["material"]): r for r in self.read("yields")}
-        self.imports = {(r["material"], r["country"]): float(r["value"]) for r in self.read("import_shares")}
-        self.price = self._prices()
-        self.balance: dict[tuple[str, str], float] = defaultdict(float)
-        for r in self.read("us_balance"):
-            self.balance[r["material"], r["item"]] += tonnes(r)
-
-    def read(self, name: str) -> list[Row]:
-        return read_csv(self.folder / f"{name}.csv")
-
-    def _prices(self) -> dict[str, float]:
-        rows = self.read("prices")
-        price = {r["material"]: float(r["value"]) * float(r["to_usd_per_t"]) for r in rows if not r["share_of"]}
-        for r in rows:
-            if r["share_of"]:
-                price[r["material"]] = float(r["value"]) * price[r["share_of"]]
-        return price
-
-    def channel(self, country: str) -> str:
-        return "domestic" if country == HOME else "allied" if country in self.allied else "incumbent"
-
-
-def read_csv(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        return list(csv.DictReader(handle))
-
-
-def tonnes(row: Row) -> float:
-    return float(row["value"]) * float(row["to_t"] or 1)
-
-
-def grouped(rows: list[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for r in rows:
-        groups[tuple(r[c] for c in columns)].append(r)
-    return groups
-
-
-def unique(items: list[str]) -> list[str]:
-    return list(dict.fromkeys(x for item in items for x in item.split()))
-
-
-def joined(*parts: str) -> str:
-    return "; ".join(x for x in parts if x)
-
-
-def number(value: float | str | None, digits: int = 5) -> str:
-    """Fixed formatting: `digits` significant digits, no exponent."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return format(Decimal(f"{value:.{digits}g}"), "f")
+from data.us.derive_facts import HERE, HOME, YEARS, Facts, Row, Supplier, grouped, joined, tonnes, unique
+from data.us.derive_projects import project
+from data.us.derive_tables import (
+    demand_table,
+    feedstock_table,
+    lanes_table,
+    materials_table,
+    supplier_years_table,
+    suppliers_table,
+)
 
 
 def build_suppliers(facts: Facts) -> list[Supplier]:
@@ -132,22 +41,6 @@ def build_suppliers(facts: Facts) -> list[Supplier]:
                 s.to_year = part["last_year"]
                 suppliers.append(s)
     return [*suppliers, *(project(facts, r) for r in facts.read("projects"))]
-
-
-def project(facts: Facts, r: Row) -> Supplier:
-    controller = r["controller"] or r["country"]
-    s = Supplier(r["supplier"], r["name"], r["country"], controller, r["channel"], r["material"], r["input"])
-    s.asked, s.status, s.to_year, s.at_price = r["incumbent"] or "0", r["status"], r["last_year"], r["at_price"]
-    s.nameplate, s.capex_musd = tonnes(r), float(r["capex_musd"] or 0)
-    s.sources, s.note = r["source"].split(), joined(r["status"], r["note"])
-    if s.input:
-        chain = facts.chains[s.material]
-        primary = chain["input"] == s.input
-        s.recovery = float(chain["recovery"] if primary else facts.yields[s.input, s.material]["value"])
-    if s.status not in ("operating", "ramping"):
-        first = max(float(r["first_year"] or facts.assumed["first_year.proposed"]), YEARS[0])
-        s.from_year = number(first + facts.assumed[f"slip.{s.status}"])
-    return s
 
 
 def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
@@ -284,123 +177,6 @@ def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
             s.note = joined(s.note, f"taken at the market price: {s.at_price}")
         else:
             s.cost, s.basis = own_stage * (1 + a[f"premium.{s.channel}.{stage}"]) + capital, "premium"
-
-
-def materials_table(facts: Facts) -> list[Row]:
-    priced = {r["material"]: r["source"] for r in facts.read("prices")}
-    return [
-        {
-            "material": m, "mineral": r["mineral"], "stage": r["stage"], "basis": r["basis"],
-            "price_usd_per_t": number(facts.price[m]), "source": priced[m],
-        }
-        for m, r in facts.chains.items()
-    ]  # fmt: skip
-
-
-def suppliers_table(suppliers: list[Supplier]) -> list[Row]:
-    return [
-        {
-            "supplier": s.id, "name": s.name, "country": s.country, "controller": s.controller, "channel": s.channel,
-            "material": s.material, "input": s.input, "recovery": number(s.recovery) if s.input else "",
-            "capacity_t": number(s.capacity[YEARS[0]]), "incumbent_t": number(s.incumbent),
-            "cost_usd_per_t": number(s.cost), "cost_basis": s.basis, "from_year": s.from_year, "to_year": s.to_year,
-            "source": " ".join(s.sources), "note": s.note,
-        }
-        for s in suppliers
-    ]  # fmt: skip
-
-
-def supplier_years_table(suppliers: list[Supplier]) -> list[Row]:
-    """Only the years in which the capacity changes."""
-    rows: list[Row] = []
-    for s in suppliers:
-        last = number(s.capacity[YEARS[0]])
-        for year in YEARS[1:]:
-            now = number(s.capacity[year])
-            if now != last:
-                rows.append({"supplier": s.id, "year": str(year), "capacity_t": now})
-                last = now
-    return rows
-
-
-def demand_table(facts: Facts) -> list[Row]:
-    rows: list[Row] = []
-    source = {r["material"]: r["source"] for r in facts.read("us_balance") if r["item"] == "requirement"}
-    for material in (m for m, r in facts.chains.items() if r["delivered"] == "yes"):
-        growth = 1 + facts.assumed[f"growth.{material}"]
-        defence = facts.assumed.get(f"defence.{material}", 0.0)
-        for market, share in (("home", 1 - defence), ("defence", defence)):
-            for year in (BASE_YEAR, *YEARS):
-                required = facts.balance[material, "requirement"] * growth ** (year - BASE_YEAR) * share
-                cited = [source[material], *(["case_assumption"] if year != BASE_YEAR or defence else [])]
-                if required:
-                    row = {"material": material, "year": str(year), "market": market, "required_t": number(required)}
-                    rows.append({**row, "source": " ".join(unique(cited))})
-    return rows
-
-
-def feedstock_table(facts: Facts) -> list[Row]:
-    """Several sources of one scrap are interpolated to common years and added up."""
-    series: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    sources: dict[str, list[str]] = defaultdict(list)
-    for r in facts.read("recycling"):
-        series[r["material"]][r["note"]][int(r["year"])] = tonnes(r)
-        sources[r["material"]].append(r["source"])
-    rows: list[Row] = []
-    for material, parts in series.items():
-        for year in sorted({y for part in parts.values() for y in part}):
-            available = sum(interpolate(part, year) for part in parts.values())
-            row = {"material": material, "year": str(year), "available_t": number(available)}
-            cited = " ".join(unique(sources[material]))
-            rows.append({**row, "cost_usd_per_t": number(facts.price[material]), "source": cited})
-    return rows
-
-
-def interpolate(points: dict[int, float], year: int) -> float:
-    years = sorted(points)
-    if year <= years[0] or year >= years[-1]:
-        return points[years[0] if year <= years[0] else years[-1]]
-    low, high = max(y for y in years if y <= year), min(y for y in years if y >= year)
-    return points[low] if low == high else points[low] + (points[high] - points[low]) * (year - low) / (high - low)
-
-
-def lanes_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
-    """Duties, freight, closed exports, and short hauls inside each country."""
-    rows: dict[tuple[str, str, str], Row] = {}
-
-    def put(origin: str, destination: str, material: str, column: str, value: str, source: str, note: str = "") -> None:
-        key = {"origin": origin, "destination": destination, "material": material}
-        row = rows.setdefault((origin, destination, material), {**key, "source": "", "note": ""})
-        row[column], row["source"] = value, " ".join(unique([row["source"], source]))
-        row["note"] = joined(row["note"], note)
-
-    def put_all(names: list[str], column: str) -> None:
-        for r in (r for name in names for r in facts.read(name)):
-            if not r["material"] or r["material"] in facts.chains:
-                since = f"from {r['valid_from']}" if r.get("valid_from") else ""
-                put(r["origin"], r["destination"], r["material"], column, r[column], r["source"], since)
-
-    put_all(["freight", "freight_more"], "freight_usd_per_t")
-    for country in sorted({s.country for s in suppliers}):
-        here = f"country:{country}"
-        if (here, here, "") not in rows:
-            put(here, here, "", "freight_usd_per_t", number(facts.assumed["freight.home"]), "case_assumption")
-    put_all(["duties"], "duty_share")
-    ids = {s.id for s in suppliers}
-    for r in facts.read("closed_exports"):
-        friends = r["open_to"].split() if r["origin"] in ids else [r["origin"], *r["open_to"].split()]
-        origin, *friends = [x if x in ids else f"country:{x}" for x in (r["origin"], *friends)]
-        put(origin, "*", r["material"], "max_t", "0", r["source"], r["note"])
-        for friend in friends:
-            put(origin, friend, r["material"], "max_t", number(OPEN), r["source"], "open")
-    material = {s.id: s.material for s in suppliers}
-    for r in facts.read("integrated"):
-        ore = material[r["mine"]]
-        put(r["mine"], "*", ore, "max_t", "0", r["source"], r["note"])
-        put("*", r["plant"], ore, "max_t", "0", r["source"], r["note"])
-        put(r["mine"], r["plant"], ore, "max_t", number(OPEN), r["source"], "open")
-        put(r["mine"], r["plant"], ore, "freight_usd_per_t", "0", r["source"])
-    return list(rows.values())
 
 
 COLUMNS = {  # of the tables that leave out columns of the facts, or whose rows differ
