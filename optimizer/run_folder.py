@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,7 +24,31 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
 
     ``out``: the folder to make (it must not hold anything yet); default ``runs/CASE-DATE-TIME``.
     """
-    target = (out if out is not None else _free_name(Path("runs"), case.name)).absolute()
+
+    def fill(folder: Path) -> None:
+        _fill(folder, plan, case, log)
+
+    def name(folder: Path, shown: str) -> None:
+        plan.run = shown
+        write_document(folder / "plan.json", plan.to_json())
+
+    try:
+        return write_whole(case.name, out, fill, name)
+    except BaseException:
+        plan.run = ""
+        raise
+
+
+def write_whole(
+    name: str, out: Path | None, fill: Callable[[Path], None], finish: Callable[[Path, str], None], kind: str = ""
+) -> Path:
+    """Make a folder that appears whole or not at all; gives where it is.
+
+    ``fill`` writes into the folder under its temporary name; ``finish`` then writes what names the folder as
+    people will read it, once more where another run took the name meanwhile. ``out``: the folder to make (it must
+    not hold anything yet); default ``runs/NAME-KIND-DATE-TIME``, without ``kind`` ``runs/NAME-DATE-TIME``.
+    """
+    target = (out if out is not None else _free_name(Path("runs"), name, kind)).absolute()
     if out is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CaseError([Problem("--out", "is there already and not empty: name a new folder", value=str(out))])
     try:
@@ -35,14 +59,25 @@ def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
         raise CaseError([Problem("--out", message, value=str(out or target.parent))]) from error
     try:
         temporary.chmod(0o755)
-        plan.run = str(out) if out is not None else _shown(target)
-        _fill(temporary, plan, case, log)
-        target = _move(temporary, target, plan, case, anew=out is None)
+        fill(temporary)
+        while True:
+            finish(temporary, str(out) if out is not None else _shown(target))
+            try:
+                temporary.replace(target)
+            except OSError:
+                if out is not None or not target.exists():
+                    raise
+                target = _free_name(Path("runs"), name, kind).absolute()  # another run took the name: leave it alone
+            else:
+                return target
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        plan.run = ""
         raise
-    return target
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """One JSON document as a file."""
+    path.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _shown(target: Path) -> str:
@@ -54,35 +89,27 @@ def _shown(target: Path) -> str:
 def _fill(temporary: Path, plan: Plan, case: Case, log: Path) -> None:
     """Everything of a run folder but plan.json, which names the folder and so comes last."""
     write_case(case, temporary / "case")
-    tables = temporary / "tables"
-    tables.mkdir()
-    for name, table in plan.tables.items():
-        harmless(table).to_csv(tables / f"{name}.csv", index=False, lineterminator="\n")
+    tables = dict(plan.tables)
     if plan.status_quo is not None:
-        for name, table in plan.status_quo["tables"].items():
-            harmless(table).to_csv(tables / f"status_quo_{name}.csv", index=False, lineterminator="\n")
-    changes = {"change": [_toml(item) for item in plan.changes]}
-    (temporary / "changes.toml").write_text(tomli_w.dumps(changes), encoding="utf-8")
+        tables.update({f"status_quo_{name}": table for name, table in plan.status_quo["tables"].items()})
+    write_tables(tables, temporary / "tables")
+    write_changes(plan.changes, temporary / "changes.toml")
     if log.is_file():
         shutil.copyfile(log, temporary / "solver.log")
     else:
         (temporary / "solver.log").write_text("no solver log: the status quo alone was found\n", encoding="utf-8")
 
 
-def _move(temporary: Path, target: Path, plan: Plan, case: Case, anew: bool) -> Path:
-    """Write plan.json and give the folder its name; another run that took the name meanwhile is left alone."""
-    while True:
-        document = json.dumps(plan.to_json(), allow_nan=False)
-        (temporary / "plan.json").write_text(document + "\n", encoding="utf-8")
-        try:
-            temporary.replace(target)
-        except OSError:
-            if not anew or not target.exists():
-                raise
-            target = _free_name(Path("runs"), case.name).absolute()
-            plan.run = _shown(target)
-        else:
-            return target
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Result tables as CSV files that no spreadsheet takes for formulas."""
+    folder.mkdir()
+    for name, table in tables.items():
+        harmless(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def write_changes(changes: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Every change of the case, old -> new, as TOML."""
+    path.write_text(tomli_w.dumps({"change": [_toml(dict(item)) for item in changes]}), encoding="utf-8")
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet takes for a formula
@@ -103,8 +130,14 @@ def quoted(table: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     })  # fmt: skip
 
 
-def _free_name(folder: Path, name: str) -> Path:
+def unquoted(cells: Iterable[str]) -> list[str]:
+    """Texts of a table read back, without the quotes that ``quoted`` put before them."""
+    return [cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell for cell in cells]
+
+
+def _free_name(folder: Path, name: str, kind: str = "") -> Path:
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60] or "run"
+    safe += f"-{kind}" if kind else ""
     stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
     target, count = folder / f"{safe}-{stamp}", 1
     while target.exists():
@@ -157,11 +190,13 @@ def read_run(folder: str | Path) -> Plan:
             gap=document["gap"], changes=document["changes"], warnings=document["warnings"], about=document["about"],
             audit=document["audit"], run=str(path.parent),
         )  # fmt: skip
-        plan.tables = {name: _read(path.parent / "tables" / f"{name}.csv") for name in JSON_TABLES}
+        plan.tables = {name: read_table(path.parent / "tables" / f"{name}.csv") for name in JSON_TABLES}
         quo = document["status_quo"]
         if quo is not None:
             quo["cost_usd_per_y"] = {int(year): value for year, value in quo["cost_usd_per_y"].items()}
-            quo["tables"] = {name: _read(path.parent / "tables" / f"status_quo_{name}.csv") for name in JSON_TABLES}
+            quo["tables"] = {
+                name: read_table(path.parent / "tables" / f"status_quo_{name}.csv") for name in JSON_TABLES
+            }
             plan.status_quo = quo
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"not a run folder of oremix ({error}): give the folder that `oremix optimize` printed last"
@@ -175,12 +210,12 @@ _TEXT = frozenset(
 )  # fmt: skip
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """A result table with numbers to the last digit; an id that looks like a number stays an id."""
     table = pd.read_csv(path, dtype=object, keep_default_na=False)
     for name in ("name", "sector"):  # free text, written with a quote where it could be a formula
         if name in table:
-            table[name] = [cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell for cell in table[name]]
+            table[name] = unquoted(table[name])
     for name in table.columns.difference(list(_TEXT)):
         cells = table[name]
         if cells.isin(["True", "False"]).all():
