@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from pyomo.common.gc_manager import PauseGC
@@ -48,6 +49,23 @@ def template_model(layout: Layout) -> ConcreteModel:
         each_year(model, layout)
         model.cost = Objective(expr=LinearExpression(constant=0.0, linear_coefs=[0.0], linear_vars=[model.unmet]))
     return model
+
+
+def template_key(layout: Layout) -> bytes:
+    """What the rows of one year are made of: two layouts of one key have the same template.
+
+    Bounds, requirements, pools, costs and big-M are not in it: stamping fills them in.
+    """
+    case = layout.case
+    digest = hashlib.sha256()
+    for name in ("recovery", "lot_t"):
+        digest.update(case.suppliers[name].to_numpy(dtype=float).tobytes())
+    digest.update(repr(sorted(case.byproducts.items())).encode())
+    for family in FAMILIES:
+        digest.update(layout.keys(family).tobytes() + b"|")
+    for part in (layout.requirement_market, layout.requirement_material, layout.pool_material):
+        digest.update(part.tobytes() + b"|")
+    return digest.digest()
 
 
 def each_year(model: ConcreteModel, layout: Layout) -> None:

@@ -147,21 +147,53 @@ class Editor:
             return self._set_rule(bare, operation, value, by)
         if parts[0] in _SETTINGS and "[" not in bare:
             return self._set_setting(bare, operation, value, by)
+        selection = self._selection(bare, key)
+        if selection is None:
+            return []
+        table, where, column = selection
+        return self.change_cells(table, where, column, operation, value, by, key)
+
+    def _selection(self, bare: str, key: str) -> tuple[str, dict[str, Any], str] | None:
+        """TABLE[column=value,...].COLUMN as a table, what selects its rows, and the column."""
         match = _TABLE_KEY.fullmatch(bare)
         if match is None:
             self._problem(key, "not a key: rules.NAME.KEY, SECTION.KEY or TABLE[column=value,...].COLUMN")
-            return []
+            return None
         where: dict[str, Any] = {}
         for pair in filter(None, (match["where"] or "").split(",")):
             column, equals, wanted = pair.partition("=")
             if not equals:
                 self._problem(key, f"{pair!r} is not column=value")
-                return []
+                return None
             if column.strip() in where:
                 self._problem(key, f"{column.strip()} stands twice in the brackets: all must hold")
-                return []
+                return None
             where[column.strip()] = wanted.strip()
-        return self.change_cells(match["table"], where, match["column"], operation, value, by, key)
+        return match["table"], where, match["column"]
+
+    def current(self, key: str) -> float | None:
+        """The one number that stands where ``--set KEY`` would write; None where there is no one number."""
+        parts = key.strip().split(".")
+        value: Any = None
+        if parts[0] == "rules":
+            rules = [rule for rule in self.raw["rules"] if rule.get("name") == parts[1]]
+            value = rules[0].get(parts[2]) if rules and len(parts) == 3 else None
+        elif parts[0] in _SETTINGS and "[" not in key:
+            value = getattr(getattr(self.case.settings, parts[0]), parts[1], None)
+        elif (selection := self._selection(key.strip(), key)) is not None and selection[0] in TABLES:
+            table, where, column = selection
+            kept = self._matching(table, where, key) if column in columns(table) else None
+            if kept is None:
+                return None
+            frame = self.tables[table].loc[kept]
+            steps = self.tables["supplier_years"]
+            stepped = table == "suppliers" and column in STEPPED
+            if stepped and (steps["supplier"].isin(set(frame["supplier"])) & steps[column].notna()).any():
+                return None
+            cells = frame[column].unique().tolist()
+            value = cells[0] if len(cells) == 1 else None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+        return float(value) if number else None
 
     def _set_rule(self, key: str, operation: str, value: Any, by: str) -> list[Any]:
         _, name, *rest = key.split(".")
@@ -295,8 +327,11 @@ class Editor:
     def _problem(self, place: str, message: str, value: str = "") -> None:
         self.problems.found.append(Problem(place, message, None, "", value))
 
-    def finish(self) -> Case:
-        """The changed case, checked as a whole; raises ``CaseError`` with every problem."""
+    def finish(self, check: bool = True) -> Case:
+        """The changed case, checked as a whole; raises ``CaseError`` with every problem.
+
+        ``check`` off: cells and rules are checked one by one, but not how they fit together.
+        """
         self._raise(self.problems)
         settings = parse_settings(self.raw, "case.toml", self.problems)
         self._raise(self.problems)
@@ -304,6 +339,8 @@ class Editor:
         case = self.case.with_(settings=settings, raw=self.raw, tables=self.tables, changes=tuple(self.log))
         if self.optional:
             case = fit_rules(case, "preset", self.optional)
+        if not check:
+            return case
         problems = Problems()
         check_case(case, problems, recheck_cells=True)
         problems.found = [self._by_flag(problem) for problem in problems.found]
@@ -319,8 +356,11 @@ class Editor:
         problems.raise_any()
 
 
-def change(case: Case, request: Request) -> Case:
-    """The case as the request wants it: a new ``Case`` with its change log; raises ``CaseError``."""
+def change(case: Case, request: Request, check: bool = True) -> Case:
+    """The case as the request wants it: a new ``Case`` with its change log; raises ``CaseError``.
+
+    ``check`` off: without the checks of how everything fits together, for values between others that were checked.
+    """
     if request.years:
         case = keep_years(case, request.years)
     if request.no_rules and case.settings.rules:
@@ -343,10 +383,20 @@ def change(case: Case, request: Request) -> Case:
         for rule in request.rules:
             if check_rule(rule, f"--{rule['name']}", editor.problems) is not None:
                 editor.add_rule(rule, f"--{rule['name']}", flag=True)
-        case = editor.finish()
+        case = editor.finish(check)
     if request.minerals:
         case = keep_minerals(case, request.minerals)
     return case
+
+
+def current_value(case: Case, key: str) -> float | None:
+    """What the case has where ``--set KEY`` would write: 1 for a factor (KEY*), 0 for an addition (KEY+).
+
+    None where it has no one number there: cells that differ or are blank, or steps that setting would replace.
+    """
+    if key[-1:] in ("*", "+"):
+        return 1.0 if key.endswith("*") else 0.0
+    return Editor(case).current(key)
 
 
 def parse_set(text: str) -> tuple[str, str]:

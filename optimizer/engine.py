@@ -336,11 +336,25 @@ class Engine:
         ok, found = self.highs.getRanging()
         if ok != highspy.HighsStatus.kOk or not found.valid:
             raise EngineError("HiGHS gave no ranges: the program has no optimal basis")
-        rows, money = self.row_unit, self.money_unit / self.column_unit
-        return Ranges(
+        rows, money, width = self.row_unit, self.money_unit / self.column_unit, len(self.column_unit)
+        return Ranges(  # of costs HiGHS lists columns, then rows
             np.array(found.row_bound_dn.value_) * rows, np.array(found.row_bound_up.value_) * rows,
-            np.array(found.col_cost_dn.value_) * money, np.array(found.col_cost_up.value_) * money,
+            np.array(found.col_cost_dn.value_)[:width] * money, np.array(found.col_cost_up.value_)[:width] * money,
         )  # fmt: skip
+
+    def ray(self, limits: Limits) -> Floats | None:
+        """A dual ray of a program found infeasible: weights of rows that prove it; None where HiGHS has none."""
+        if self.whole:
+            return None
+        for presolve in (None, "off"):
+            if presolve is not None:  # presolve found it: once more by simplex alone, which leaves a ray
+                self._options(replace(limits, presolve=False))
+                self.highs.clearSolver()
+                self._run(limits)
+            ok, there, ray = self.highs.getDualRay()
+            if ok == highspy.HighsStatus.kOk and there:
+                return np.asarray(ray) / self.row_unit
+        return None
 
     @property
     def basis(self) -> Any:
@@ -387,11 +401,15 @@ class Engine:
         self.scaled_rows[0][rows], self.scaled_rows[1][rows] = low, high
         self._must(self.highs.changeRowsBounds(len(rows), rows.astype(np.int32), low, high), "limits")
 
-    def change_coefficients(self, entries: Ints, values: Floats) -> None:
-        """New values of these entries of the matrix (places in ``program.matrix.data``); the basis stays."""
+    def change_coefficients(self, rows: Ints, columns: Ints, values: Floats) -> None:
+        """New coefficients at (row, column), where there is one already; the basis stays."""
         self._own()
         matrix = self.program.matrix
-        rows, columns = matrix.indices[entries], self.column_of[entries]
+        starts, ends = matrix.indptr[columns].tolist(), matrix.indptr[columns + 1].tolist()
+        entries = np.array([
+            start + int(np.searchsorted(matrix.indices[start:end], row))
+            for start, end, row in zip(starts, ends, rows.tolist(), strict=True)
+        ], dtype=np.int64)  # fmt: skip
         matrix.data[entries] = values
         scaled = values * self.column_unit[columns] / self.row_unit[rows]
         self.scaled_matrix.data[entries] = scaled

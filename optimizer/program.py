@@ -100,9 +100,11 @@ class Program:
             (np.concatenate([v for _, v in terms]), np.concatenate([c for c, _ in terms]),
              np.concatenate([[0], np.cumsum(lengths)])), shape=(len(terms), self.matrix.shape[1]),
         )  # fmt: skip
+        matrix = sparse.csc_array(sparse.vstack([self.matrix, added]))
+        matrix.sort_indices()
         return replace(
             self,
-            matrix=sparse.csc_array(sparse.vstack([self.matrix, added])),
+            matrix=matrix,
             row_lower=np.concatenate([self.row_lower, np.full(len(terms), -np.inf)]),
             row_upper=np.concatenate([self.row_upper, np.asarray(upper, dtype=float)]),
             rows=self.rows + Names.of(names),

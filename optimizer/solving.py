@@ -116,13 +116,22 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
                  "solve": time.perf_counter() - loaded, "highs": cutter.seconds},
     )  # fmt: skip
     if solution.has_plan:
-        idle = solved.x[layout.used_production] < SMALLEST_T  # reported as 0, so not used and not paid for
-        solved.x[layout.columns("used")[idle]] = 0.0
+        solved.x = without_idle(solved.x, layout)
     else:
         solved.x = np.zeros(0)
     if solution.prices is not None and not program.integer.any():
         solved.prices = rule_prices(solved, solution)
     return solved
+
+
+def without_idle(x: Floats, layout: Layout) -> Floats:
+    """The values with what is reported as 0 not used either, and so not paid for."""
+    if not len(x):
+        return x
+    x = x.copy()
+    idle = x[layout.used_production] < SMALLEST_T
+    x[layout.columns("used")[idle]] = 0.0
+    return x
 
 
 def row_duals(program: Program, solution: Solution, family: str) -> dict[Any, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from models.build import template_model
+from models.build import template_key, template_model
 from models.capacity import used_at_most_t
 from models.case import Flags, Floats
 from models.costs import objective
@@ -71,15 +71,24 @@ def find_template(layout: Layout) -> Template:
     return Template(layout.one_year(chosen, requirement, pool), np.concatenate(found, axis=1))
 
 
-def stamp(layout: Layout, rows: Sequence[RuleRow], compiler: Callable[[Any], Program]) -> Program:
+def stamp(
+    layout: Layout, rows: Sequence[RuleRow], compiler: Callable[[Any], Program],
+    formulated: dict[bytes, Program] | None = None,
+) -> Program:  # fmt: skip
     """The program of a layout and its rule rows; equal to compiling the whole model of ``models.build``.
 
     ``compiler`` turns a Pyomo model into arrays. Columns are those of the layout, in its order, then ``unmet``
     (fixed at 0: what rows without any column hold on to), then the switches of rules that count suppliers, or in
-    the status quo the factors; there what is used is not asked (``used`` is fixed at 1).
+    the status quo the factors; there what is used is not asked (``used`` is fixed at 1). ``formulated`` keeps
+    compiled templates from one call to the next.
     """
     template = find_template(layout)
-    one = compiler(template_model(template.layout))
+    key = template_key(template.layout) if formulated is not None else b""
+    one = (formulated or {}).get(key)
+    if one is None:
+        one = compiler(template_model(template.layout))
+        if formulated is not None:
+            formulated[key] = one
     blocks = _Blocks(layout)
     _stamp_families(blocks, layout, template, one)
     if layout.status_quo:
