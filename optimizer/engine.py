@@ -22,6 +22,7 @@ from scipy import sparse
 
 from models.case import Floats
 from models.lanes import Ints
+from optimizer.certificate import Certificate, certify
 from optimizer.program import Name, Program
 
 TOLERANCE = 1e-9
@@ -51,20 +52,6 @@ class Limits:
     gap: float = 1e-4
     threads: int = 0
     presolve: bool = True
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """Proof of an LP optimum from the arrays alone (scaled): largest violations and relative duality gap."""
-
-    primal_residual: float
-    dual_residual: float
-    duality_gap: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether all three are within 1e-6."""
-        return max(self.primal_residual, self.dual_residual, self.duality_gap) <= 1e-6
 
 
 @dataclass(frozen=True)
@@ -313,20 +300,7 @@ class Engine:
         return (scaled, dual, certificate) if closed else None
 
     def _certify(self, x: Floats, dual: Floats) -> Certificate:
-        lower, upper = self.scaled_bounds
-        row_lower, row_upper = self.scaled_rows
-        activity = self.scaled_matrix @ x
-        over = [row_lower - activity, activity - row_upper, lower - x, x - upper]
-        primal = max((float(part.max(initial=0.0)) for part in over), default=0.0)
-        reduced = self.scaled_cost - self.scaled_matrix.T @ dual
-        residual, value = 0.0, 0.0
-        for price, low, high in ((dual, row_lower, row_upper), (reduced, lower, upper)):
-            for part, bound in ((np.maximum(price, 0.0), low), (np.minimum(price, 0.0), high)):
-                bounded = np.isfinite(bound)
-                value += float(part[bounded] @ bound[bounded])
-                residual = max(residual, float(np.abs(part[~bounded]).max(initial=0.0)))
-        objective = float(self.scaled_cost @ x)
-        return Certificate(primal, residual, abs(objective - value) / max(1.0, abs(objective)))
+        return certify(self.scaled_matrix, self.scaled_cost, self.scaled_bounds, self.scaled_rows, x, dual)
 
     def ranges(self, limits: Limits) -> Ranges:
         """Ranging at the optimum last found; raises ``EngineError`` where there is none or whole numbers are in it."""

@@ -16,9 +16,10 @@ from models.lanes import Ints
 from models.layout import FAMILIES, Layout
 from models.rule_rows import RuleRow
 from models.rules import Cut
+from optimizer.certificate import Certificate
 from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter, spread
-from optimizer.engine import Certificate, Engine, Limits, Solution
+from optimizer.engine import Engine, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
 from optimizer.stamping import stamp

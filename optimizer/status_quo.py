@@ -9,9 +9,10 @@ import numpy as np
 from models.case import Case, Floats
 from models.costs import cost_materials, objective, usd_per_unit
 from models.layout import Layout, lay_out
+from optimizer.certificate import Certificate
 from optimizer.compiling import compile_model
 from optimizer.cutting import spread
-from optimizer.engine import Certificate, Engine, Limits
+from optimizer.engine import Engine, Limits
 from optimizer.repair import find_repair
 from optimizer.solving import column_units, tie_break
 from optimizer.stamping import stamp
