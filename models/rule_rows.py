@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.case import Floats
+from models.case import Flags, Floats
 from models.costs import cost_materials, usd_per_unit
 from models.lanes import Ints
 from models.layout import Layout
@@ -97,6 +97,22 @@ class RuleRow:
         return self.top.value(x) / base
 
 
+_NOTHING = np.zeros(0, dtype=np.int64)
+
+
+def _by_material_and_year(
+    layout: Layout, material: Ints, year: Ints, kept: Flags | None = None
+) -> dict[tuple[int, int], Ints]:
+    """(material code, horizon position) -> entries, in their order."""
+    chosen = np.arange(len(material)) if kept is None else np.flatnonzero(kept)
+    years = len(layout.case.years)
+    key = material[chosen] * years + year[chosen]
+    order = np.argsort(key, kind="stable")
+    values, starts = np.unique(key[order], return_index=True)
+    parts = np.split(chosen[order], starts[1:]) if len(values) else []
+    return {divmod(int(value), years): part for value, part in zip(values, parts, strict=True)}
+
+
 @dataclass
 class RuleRows:
     """All rows of a case's rules, over one layout."""
@@ -107,7 +123,16 @@ class RuleRows:
 
     def __post_init__(self) -> None:
         layout = self.layout
-        self._flow_to_market = layout.flow_destination >= len(layout.case.suppliers)
+        self._delivered = _by_material_and_year(
+            layout, layout.flow_material, layout.flow_year, layout.flow_destination >= len(layout.case.suppliers)
+        )
+        made = layout.supplier_material[layout.production_supplier]
+        self._made = _by_material_and_year(layout, made, layout.production_year)
+        second = layout.case.lanes.is_byproduct[layout.flow_lane]
+        self._taken = _by_material_and_year(layout, layout.flow_material, layout.flow_year, second)
+        self._required: dict[tuple[str, int], list[tuple[str, float]]] = {}
+        for (market, material, year), tonnes in layout.case.required.items():
+            self._required.setdefault((material, year), []).append((market, tonnes))
         self._cache: dict[Any, Tonnes] = {}
         for rule in layout.case.rules:
             for year in years_in_force(layout.case, rule):
@@ -124,31 +149,28 @@ class RuleRows:
         layout, case = self.layout, self.layout.case
         at = case.years.index(year)
         if stage == "delivered":
-            kept = self._flow_to_market & (layout.flow_material == layout.material_code[material])
-            kept &= layout.flow_year == at
+            flows = self._delivered.get((layout.material_code[material], at), _NOTHING)
             if market is not None:
                 node = len(case.suppliers) + list(case.markets).index(market)
-                kept &= layout.flow_destination == node
-            flows = np.flatnonzero(kept)
+                flows = flows[layout.flow_destination[flows] == node]
             columns, supplier = layout.offsets["flow"] + flows, layout.flow_origin[flows]
         else:
             table = case.materials
-            chosen = ((table["mineral"] == mineral) & (table["stage"] == stage)).to_numpy()
-            if material:
-                chosen = (table["material"] == material).to_numpy()
-            made = chosen[layout.supplier_material[layout.production_supplier]] & (layout.production_year == at)
-            taken = case.lanes.is_byproduct[layout.flow_lane] & chosen[layout.flow_material] & (layout.flow_year == at)
-            production, flows = np.flatnonzero(made), np.flatnonzero(taken)
+            chosen = (table["material"] == material) if material else (
+                (table["mineral"] == mineral) & (table["stage"] == stage)
+            )  # fmt: skip
+            codes = np.flatnonzero(chosen.to_numpy()).tolist()
+            production, flows = (
+                np.sort(np.concatenate([_NOTHING, *(index.get((code, at), _NOTHING) for code in codes)]))
+                for index in (self._made, self._taken)
+            )
             columns = np.concatenate([layout.offsets["production"] + production, layout.offsets["flow"] + flows])
             supplier = np.concatenate([layout.production_supplier[production], layout.flow_origin[flows]])
         return Tonnes(Linear(columns, np.ones(len(columns))), supplier)
 
     def requirement(self, material: str, market: str | None, year: int) -> float:
         """Tonnes of the material that the market (or all) requires."""
-        return sum(
-            tonnes for (name, made, when), tonnes in self.layout.case.required.items()
-            if made == material and when == year and market in (None, name)
-        )  # fmt: skip
+        return sum(tonnes for name, tonnes in self._required.get((material, year), ()) if market in (None, name))
 
     def supply(self, mineral: str, material: str, stage: str, market: str | None, year: int) -> Linear:
         """All tonnes at the stage. Delivered: requirement less shortage, which the balance makes the same."""

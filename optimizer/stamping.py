@@ -22,7 +22,7 @@ from models.costs import objective
 from models.lanes import Ints
 from models.layout import FAMILIES, Layout
 from models.rule_rows import RuleRow
-from models.rules import LINEAR, rule_terms, switched_t
+from models.rules import LINEAR, switched_t
 from optimizer.program import Names, Program
 
 _UNMET = ("unmet", None)
@@ -47,13 +47,15 @@ class Template:
 
 def _union(years: int, keys: Ints, year: Ints) -> tuple[Ints, Ints]:
     """First entry of each key, keys in the order in which they come, and the entry of each (year, key), -1 for none."""
-    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    entry = np.full((years, len(first)), -1, dtype=np.int64)
-    entry[year, rank[place.ravel()]] = np.arange(len(keys))
-    return first[order], entry
+    first = np.full(int(keys.max(initial=-1)) + 1, -1, dtype=np.int64)
+    first[keys[::-1]] = np.arange(len(keys))[::-1]
+    present = np.flatnonzero(first >= 0)
+    present = present[np.argsort(first[present], kind="stable")]
+    rank = np.full(len(first), -1, dtype=np.int64)
+    rank[present] = np.arange(len(present))
+    entry = np.full((years, len(present)), -1, dtype=np.int64)
+    entry[year, rank[keys]] = np.arange(len(keys))
+    return first[present], entry
 
 
 def find_template(layout: Layout) -> Template:
@@ -179,7 +181,7 @@ def _stamp_families(blocks: _Blocks, layout: Layout, template: Template, one: Pr
             big = column >= layout.offsets["used"]
             data = data.copy()
             data[big] = -used_at_most_t(layout)[switch][row[big]]
-        empty = np.setdiff1d(np.arange(len(low)), row)  # a requirement that nothing can meet
+        empty = np.flatnonzero(np.bincount(row, minlength=len(low)) == 0)  # a requirement that nothing can meet
         row, column = np.concatenate([row, empty]), np.concatenate([column, np.full(len(empty), blocks.unmet)])
         blocks.add(family, whole, (row, column, np.concatenate([data, np.ones(len(empty))])), low, high)
         start += count
@@ -236,16 +238,21 @@ def _rule_rows(blocks: _Blocks, rows: Sequence[RuleRow]) -> None:
     chosen = [number for number, row in enumerate(rows) if row.kind in LINEAR]
     if not chosen:
         return
-    terms = [rule_terms(rows[number], blocks.unmet) for number in chosen]
-    length = [len(t.columns) for t in terms]
-    limit = np.array([-t.constant for t in terms])
+    tops, bases = [rows[number].top for number in chosen], [rows[number].base for number in chosen]
+    limit = np.array([rows[number].limit for number in chosen])
     most = np.array([rows[number].bound == "max" for number in chosen])
-    blocks.add(
-        "rule_row", np.array(chosen),
-        (np.repeat(np.arange(len(chosen)), length), np.concatenate([t.columns for t in terms]),
-         np.concatenate([t.coefficients for t in terms])),
-        np.where(most, -np.inf, limit), np.where(most, limit, np.inf),
-    )  # fmt: skip
+    above, below = ([len(side.columns) for side in sides] for sides in (tops, bases))
+    number = np.arange(len(chosen))
+    right = limit * np.array([base.constant for base in bases]) - np.array([top.constant for top in tops])
+    bare = np.flatnonzero(np.add(above, below) == 0)  # keeps what it can be kept at, and breaks where it cannot
+    kept = np.where(most[bare], right[bare] >= 0, right[bare] <= 0)
+    right[bare[kept]] = 0.0
+    at = np.concatenate([np.repeat(number, above), np.repeat(number, below), bare])
+    columns = [side.columns for side in (*tops, *bases)] + [np.full(len(bare), blocks.unmet)]
+    values = [top.coefficients for top in tops]
+    values += [np.concatenate([base.coefficients for base in bases]) * -np.repeat(limit, below), np.ones(len(bare))]
+    blocks.add("rule_row", np.array(chosen), (at, np.concatenate(columns), np.concatenate(values)),
+               np.where(most, -np.inf, right), np.where(most, right, np.inf))  # fmt: skip
 
 
 def _supplier_counts(blocks: _Blocks, layout: Layout, rows: Sequence[RuleRow]) -> None:
