@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from models.case import Floats
 
@@ -25,21 +24,24 @@ class Certificate:
 
 
 def certify(
-    matrix: sparse.csc_array, cost: Floats, bounds: tuple[Floats, Floats], limits: tuple[Floats, Floats], x: Floats,
-    dual: Floats,
+    cost: Floats, bounds: tuple[Floats, Floats], limits: tuple[Floats, Floats], x: Floats, activity: Floats,
+    dual: Floats, reduced: Floats,
 ) -> Certificate:  # fmt: skip
-    """How far the point and the prices are from proving each other optimal; every array in the same units."""
-    lower, upper = bounds
-    row_lower, row_upper = limits
-    activity = matrix @ x
-    over = [row_lower - activity, activity - row_upper, lower - x, x - upper]
+    """How far the point and the prices are from proving each other optimal; every array in the same units.
+
+    ``activity`` is A x, ``reduced`` is c - A'y. A price above 0 leans on the lower limit, one below 0 on the upper.
+    """
+    over = [limits[0] - activity, activity - limits[1], bounds[0] - x, x - bounds[1]]
     primal = max((float(part.max(initial=0.0)) for part in over), default=0.0)
-    reduced = cost - matrix.T @ dual
     residual, value = 0.0, 0.0
-    for price, low, high in ((dual, row_lower, row_upper), (reduced, lower, upper)):
-        for part, bound in ((np.maximum(price, 0.0), low), (np.minimum(price, 0.0), high)):
-            bounded = np.isfinite(bound)
-            value += float(part[bounded] @ bound[bounded])
-            residual = max(residual, float(np.abs(part[~bounded]).max(initial=0.0)))
+    for price, (low, high) in ((dual, limits), (reduced, bounds)):
+        leaning = np.flatnonzero(price)
+        price = price[leaning]
+        bound = np.where(price > 0, low[leaning], high[leaning])
+        loose = np.isinf(bound)
+        if loose.any():
+            residual = max(residual, float(np.abs(price[loose]).max()))
+            bound[loose] = 0.0
+        value += float(price @ bound)
     objective = float(cost @ x)
     return Certificate(primal, residual, abs(objective - value) / max(1.0, abs(objective)))

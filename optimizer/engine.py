@@ -26,7 +26,7 @@ from optimizer.certificate import Certificate, certify
 from optimizer.program import Name, Program
 
 TOLERANCE = 1e-9
-CLOSED = 1e-10  # relative duality gap at which a point counts as the optimum itself
+CLOSED = 5e-10  # relative duality gap at which a point counts as the optimum itself
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kModelEmpty: "optimal",
@@ -189,6 +189,7 @@ class Engine:
             self._ties = self.tie_break * self.column_unit / self.money_unit
         data /= self.row_unit[matrix.indices]
         self.scaled_matrix = sparse.csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        self._transposed = self.scaled_matrix.T  # a view: changes in place show in it
         self.scaled_rows = program.row_lower / self.row_unit, program.row_upper / self.row_unit
         self.scaled_bounds = program.lower / self.column_unit, program.upper / self.column_unit
         self.highs = _new_highs()
@@ -250,12 +251,14 @@ class Engine:
                 self._give(self.scaled_cost)
                 self._option("presolve", "off")
                 status = self._run(limits)
-        info, seconds = highs.getInfo(), highs.getRunTime() - began
+        seconds = highs.getRunTime() - began
         nothing = Solution(status, np.zeros(0), None, None, float("nan"), float("inf"), 0, seconds)
-        feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-        if status in ("infeasible", "unbounded") or (status == "stopped" and not (self.whole and feasible)):
+        if status in ("infeasible", "unbounded") or (status == "stopped" and not self.whole):
             return nothing
         if self.whole:
+            info = highs.getInfo()
+            if info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
+                return nothing
             x = np.array(highs.getSolution().col_value) * self.column_unit
             return Solution("feasible" if status == "stopped" else status, x, None, None,
                             float(self.program.cost @ x), float(info.mip_gap), int(info.mip_node_count), seconds,
@@ -263,14 +266,14 @@ class Engine:
         if proof is None:
             solution = highs.getSolution()
             scaled, dual = np.array(solution.col_value), np.array(solution.row_dual)
-            certificate = self._certify(scaled, dual)
+            certificate, reduced = self._certify(scaled, dual)
         else:
-            scaled, dual, certificate = proof
+            scaled, dual, certificate, reduced = proof
         x = scaled * self.column_unit
-        prices = dual * self.money_unit / self.row_unit
-        reduced = (self.scaled_cost - self.scaled_matrix.T @ dual) * (self.money_unit / self.column_unit)
+        prices = dual * (self.money_unit / self.row_unit)
+        reduced = reduced * (self.money_unit / self.column_unit)
         return Solution(status, x, prices, reduced, float(self.program.cost @ x), 0.0,
-                        int(info.simplex_iteration_count), seconds, certificate)  # fmt: skip
+                        int(highs.getInfoValue("simplex_iteration_count")[1]), seconds, certificate)  # fmt: skip
 
     def _run(self, limits: Limits) -> str:
         """One run; where it is lost in the numbers of an old basis, or in presolve, once more from nothing."""
@@ -285,8 +288,10 @@ class Engine:
                 return _STATUS[highs.getModelStatus()]
         raise EngineError(f"HiGHS stopped with {highs.modelStatusToString(highs.getModelStatus())}")
 
-    def _proof(self) -> tuple[Floats, Floats, Certificate] | None:
-        """The point, prices of the true costs from its basis, and their certificate; None where it does not hold."""
+    def _proof(self) -> tuple[Floats, Floats, Certificate, Floats] | None:
+        """The point, prices of the true costs from its basis, their certificate and reduced costs; None where that
+        does not prove the point.
+        """
         ok, basic = self.highs.getBasicVariables()
         if ok != highspy.HighsStatus.kOk:
             return None
@@ -295,12 +300,15 @@ class Engine:
         if ok != highspy.HighsStatus.kOk:
             return None
         scaled, dual = np.array(self.highs.getSolution().col_value), np.asarray(dual)
-        certificate = self._certify(scaled, dual)
+        certificate, reduced = self._certify(scaled, dual)
         closed = max(certificate.dual_residual, certificate.duality_gap) <= CLOSED
-        return (scaled, dual, certificate) if closed else None
+        return (scaled, dual, certificate, reduced) if closed else None
 
-    def _certify(self, x: Floats, dual: Floats) -> Certificate:
-        return certify(self.scaled_matrix, self.scaled_cost, self.scaled_bounds, self.scaled_rows, x, dual)
+    def _certify(self, x: Floats, dual: Floats) -> tuple[Certificate, Floats]:
+        """The certificate of a point and its (scaled) reduced costs."""
+        reduced = self.scaled_cost - np.asarray(self._transposed @ dual)
+        activity = np.asarray(self.scaled_matrix @ x)
+        return certify(self.scaled_cost, self.scaled_bounds, self.scaled_rows, x, activity, dual, reduced), reduced
 
     def ranges(self, limits: Limits) -> Ranges:
         """Ranging at the optimum last found; raises ``EngineError`` where there is none or whole numbers are in it."""
@@ -402,6 +410,7 @@ class Engine:
         self.column_of = np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
         data = matrix.data * self.column_unit[self.column_of] / self.row_unit[matrix.indices]
         self.scaled_matrix = sparse.csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        self._transposed = self.scaled_matrix.T
         limits = np.asarray(upper, dtype=float) / units
         low, high = self.scaled_rows
         self.scaled_rows = np.concatenate([low, np.full(len(limits), -np.inf)]), np.concatenate([high, limits])

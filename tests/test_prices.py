@@ -104,9 +104,9 @@ def test_certificate_refuses_a_wrong_optimum(tmp_path: Path) -> None:
     engine.solve(Limits())
     scaled = np.array(engine.highs.getSolution().col_value)
     dual = np.array(engine.highs.getSolution().row_dual)
-    assert engine._certify(scaled, dual).holds
-    assert not engine._certify(scaled, dual * 1.01).holds
-    assert not engine._certify(scaled * 1.01, dual).holds
+    assert engine._certify(scaled, dual)[0].holds
+    assert not engine._certify(scaled, dual * 1.01)[0].holds
+    assert not engine._certify(scaled * 1.01, dual)[0].holds
 
 
 def test_whole_numbers_have_no_price() -> None:
