@@ -31,17 +31,15 @@ def certify(
 
     ``activity`` is A x, ``reduced`` is c - A'y. A price above 0 leans on the lower limit, one below 0 on the upper.
     """
-    over = [limits[0] - activity, activity - limits[1], bounds[0] - x, x - bounds[1]]
-    primal = max((float(part.max(initial=0.0)) for part in over), default=0.0)
-    residual, value = 0.0, 0.0
-    for price, (low, high) in ((dual, limits), (reduced, bounds)):
-        leaning = np.flatnonzero(price)
-        price = price[leaning]
-        bound = np.where(price > 0, low[leaning], high[leaning])
+    primal, residual, value = 0.0, 0.0, 0.0
+    for at, price, (low, high) in ((activity, dual, limits), (x, reduced, bounds)):
+        if not len(at):
+            continue
+        primal = max(primal, float((low - at).max()), float((at - high).max()))
+        bound = np.where(price > 0, low, high)
         loose = np.isinf(bound)
-        if loose.any():
-            residual = max(residual, float(np.abs(price[loose]).max()))
-            bound[loose] = 0.0
+        bound[loose] = 0.0
         value += float(price @ bound)
+        residual = max(residual, float(np.abs(price[loose]).max(initial=0.0)))
     objective = float(cost @ x)
     return Certificate(primal, residual, abs(objective - value) / max(1.0, abs(objective)))

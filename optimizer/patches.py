@@ -173,6 +173,12 @@ class Patches:
         ]  # fmt: skip
         every = [term.entries for term in self.terms] or [np.zeros(0, dtype=np.int64)]
         self.entries = np.unique(np.concatenate(every))
+        edges = {name: np.searchsorted(self.entries, [s.start, s.stop]) for name, s in self.shape.sections.items()}
+        # section -> which of ``entries`` lie in it, and where they lie there
+        self.parts = {
+            name: (slice(int(a), int(b)), self.entries[a:b] - self.shape.sections[name].start)
+            for name, (a, b) in edges.items() if b > a
+        }  # fmt: skip
         place = [np.searchsorted(self.entries, term.entries) for term in self.terms]
         self.directions = sparse.csr_array(
             (np.concatenate([term.values for term in self.terms] or [np.zeros(0)]),

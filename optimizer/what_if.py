@@ -17,6 +17,7 @@ import numpy as np
 
 from models.case import Case, Floats
 from models.changes import Request, change, current_value
+from models.lanes import Ints
 from models.layout import Layout, extent, lay_out
 from models.problems import CaseError
 from models.rule_rows import RuleRow, RuleRows
@@ -243,26 +244,25 @@ class WhatIf:
             self.numbers[entries] = values
             self._restart()
             return
-        changed = entries[values != self.numbers[entries]]
-        if not len(changed):
-            return
+        moved = values != self.numbers[entries]
         self.numbers[entries] = values
-        part = {name: changed[slice(*np.searchsorted(changed, [s.start, s.stop]))] - s.start
-                for name, s in shape.sections.items()}  # fmt: skip
-        now = {name: self.numbers[section] for name, section in shape.sections.items()}
-        if len(part["cones"]) and not self._move_cones():
+        part = {name: local[moved[inside]] for name, (inside, local) in self._patches.parts.items()}
+        now = {name: self.numbers[shape.sections[name]] for name in shape.sections}
+        if len(part.get("cones", ())) and not self._move_cones():
             return
-        if len(part["cost"]):
-            self.engine.change_costs(part["cost"], now["cost"][part["cost"]])
-        if len(part["lower"]) or len(part["upper"]):
-            columns = np.union1d(part["lower"], part["upper"])
+        columns = part.get("cost", _NONE)
+        if len(columns):
+            self.engine.change_costs(columns, now["cost"][columns])
+        columns = _both(part, "lower", "upper")
+        if len(columns):
             self.engine.change_bounds(columns, now["lower"][columns], now["upper"][columns])
-        if len(part["row_lower"]) or len(part["row_upper"]):
-            rows = np.union1d(part["row_lower"], part["row_upper"])
+        rows = _both(part, "row_lower", "row_upper")
+        if len(rows):
             self.engine.change_limits(rows, now["row_lower"][rows], now["row_upper"][rows])
-        if len(part["entries"]):
-            columns, rows = np.divmod(shape.keys[part["entries"]], shape.height)
-            self.engine.change_coefficients(rows, columns, now["entries"][part["entries"]])
+        places = part.get("entries", _NONE)
+        if len(places):
+            columns, rows = np.divmod(shape.keys[places], shape.height)
+            self.engine.change_coefficients(rows, columns, now["entries"][places])
 
     def _move_cones(self) -> bool:
         """New limits of the tangents gathered so far; where more than that changes, a new engine (False)."""
@@ -313,6 +313,16 @@ class WhatIf:
             worth += [price * row.base.value(outcome.x) / (2 * root) if root else 0.0, price * root]
             worth += [0.0] * len(row.groups)
         return np.array(worth)
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+def _both(part: Mapping[str, Ints], one: str, other: str) -> Ints:
+    """Places that move on either of two sides."""
+    if one in part and other in part:
+        return np.union1d(part[one], part[other])
+    return part.get(one, part.get(other, _NONE))
 
 
 def _prices(outcome: Outcome) -> tuple[Floats, Floats, Floats]:
