@@ -9,10 +9,8 @@ from models.case import Floats
 from models.costs import COSTS, cost_minerals, cost_vectors
 from models.layout import Layout
 from models.rule_rows import RuleRow
-
-SMALLEST_T = 1e-6
-BY = ("channel", "country", "controller", "supplier")
-SHARE_KEYS = ["mineral", "material", "stage", "year"]
+from optimizer.tonnage import SMALLEST_T as SMALLEST_T
+from optimizer.tonnage import Tonnage
 
 
 def supplier_table(layout: Layout, x: Floats) -> pd.DataFrame:
@@ -70,55 +68,6 @@ def shortage_table(layout: Layout, x: Floats) -> pd.DataFrame:
     return table
 
 
-def stage_tonnes(layout: Layout, suppliers: pd.DataFrame, flows: pd.DataFrame) -> pd.DataFrame:
-    """Tonnes of each supplier at each stage (delivered: into the markets), as counted by shares and rules."""
-    case = layout.case
-    attributes = case.suppliers.set_index("supplier")[["channel", "country", "controller"]]
-    moved = flows[flows["destination"].isin(set(case.markets))]
-    delivered = moved.groupby(["material", "year", "origin"], as_index=False)[["t"]].sum()
-    delivered["mineral"] = delivered["material"].map(case.materials["mineral"])
-    delivered["stage"] = "delivered"
-    main = suppliers[["mineral", "stage", "year", "supplier", "produced_t"]]
-    main = main.rename(columns={"supplier": "origin", "produced_t": "t"})
-    taken = flows[flows["byproduct"].astype(bool)]
-    second = pd.DataFrame({
-        "mineral": taken["material"].map(case.materials["mineral"]),
-        "stage": taken["material"].map(case.materials["stage"]),
-        "year": taken["year"], "origin": taken["origin"], "t": taken["t"],
-    })  # fmt: skip
-    parts = pd.concat([main, second], ignore_index=True) if len(second) else main
-    made = parts.groupby(["mineral", "stage", "year", "origin"], as_index=False)[["t"]].sum().assign(material="")
-    every = pd.concat([delivered, made], ignore_index=True)
-    table = every[every["t"] >= SMALLEST_T].rename(columns={"origin": "supplier"})
-    return table.join(attributes, on="supplier").reset_index(drop=True)
-
-
-def share_table(tonnes: pd.DataFrame) -> pd.DataFrame:
-    """Share of each channel, country, controller and supplier with tonnes, at each stage."""
-    total = tonnes.groupby(SHARE_KEYS)["t"].transform("sum")
-    parts = []
-    for by in BY:
-        part = tonnes.assign(share=tonnes["t"] / total).groupby([*SHARE_KEYS, by], as_index=False)[["t", "share"]].sum()
-        parts.append(part.rename(columns={by: "member"}).assign(by=by))
-    columns = ["mineral", "material", "stage", "by", "member", "year", "share", "t"]
-    return pd.concat(parts, ignore_index=True)[columns]
-
-
-def risk_table(layout: Layout, shares: pd.DataFrame) -> pd.DataFrame:
-    """HHI, largest country (by location, home included) and import reliance at each stage that has tonnes."""
-    countries = shares[shares["by"] == "country"]
-    ranked = countries.sort_values([*SHARE_KEYS, "share", "member"], ascending=[*[True] * len(SHARE_KEYS), False, True])
-    table = ranked.drop_duplicates(SHARE_KEYS)[[*SHARE_KEYS, "member", "share"]]
-    table = table.rename(columns={"member": "largest_country", "share": "largest_share"})
-    squares = countries.assign(hhi_country=countries["share"] ** 2)
-    at_home = countries.assign(home=countries["share"].where(countries["member"] == layout.case.home, 0.0))
-    table = table.merge(squares.groupby(SHARE_KEYS, as_index=False)["hhi_country"].sum(), on=SHARE_KEYS)
-    table = table.merge(at_home.groupby(SHARE_KEYS, as_index=False)["home"].sum(), on=SHARE_KEYS)
-    table["import_reliance"] = (1.0 - table["home"]).clip(lower=0.0)
-    columns = [*SHARE_KEYS, "hhi_country", "largest_country", "largest_share", "import_reliance"]
-    return table[columns].reset_index(drop=True)
-
-
 def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:
     """Undiscounted cost by family, mineral and year, USD a year; adds up to cost_usd_per_y."""
     minerals = cost_minerals(layout)
@@ -164,10 +113,11 @@ def tables_of(
     layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None
 ) -> dict[str, pd.DataFrame]:
     """All tables of a plan."""
-    suppliers, flows = supplier_table(layout, x), flow_table(layout, x)
-    shares = share_table(stage_tonnes(layout, suppliers, flows))
+    tonnage = Tonnage(layout)
+    mix = tonnage.measure(x)
     return {
-        "suppliers": suppliers, "flows": flows, "shares": shares, "risk": risk_table(layout, shares),
+        "suppliers": supplier_table(layout, x), "flows": flow_table(layout, x),
+        "shares": tonnage.share_table(mix), "risk": tonnage.risk_table(mix),
         "rules": rule_table(layout, rows, x, prices), "shortage": shortage_table(layout, x),
         "costs": cost_table(layout, x),
     }  # fmt: skip
