@@ -26,7 +26,7 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, 
 
 
 # Named by the contract, not delivered yet: refused by name.
-LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "report", "--survive",
+LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "--survive",
          "--stock-days", "--risk-weight", "--tail", "--lever")  # fmt: skip
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 

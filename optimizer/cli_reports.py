@@ -1,4 +1,4 @@
-"""Typer commands of what leaves the tool: export (and report), registered by optimizer/cli.py."""
+"""Typer commands of what leaves the tool: report and export, registered by optimizer/cli.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ from typing import Annotated
 import typer
 
 from optimizer import options as o
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders; also folders of frontier, stress, ...")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="FILE.html (default: report.html in the first folder).")
+    ] = None,
+    shown: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """One HTML file for the meeting: the answer, mix, flows, concentration, costs, limits, proof and sources.
+
+    It needs no network, and reads on a phone and on paper. Several runs are compared; folders of `frontier`,
+    `alternatives`, `stress`, `sensitivity`, `sweep` and `explain` add their sections.
+
+    Examples: `oremix report runs/a`, `oremix report runs/a runs/b runs/us-frontier-... --out meeting.html --open`
+    """
+    from optimizer import leaving
+
+    raise typer.Exit(leaving.report(runs, out, shown, json, quiet))
 
 
 def export(
@@ -27,4 +49,5 @@ def export(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
+    app.command()(report)
     app.command()(export)

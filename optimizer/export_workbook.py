@@ -151,7 +151,7 @@ def _numbers(book: _Book, sheet: Worksheet, plan: Plan, case: Case, row: int) ->
 
 
 def _mix(book: _Book, plan: Plan) -> None:
-    table = summaries.mix(plan)
+    table = summaries.mix(summaries.sides(plan))
     named = table.rename(columns={"who": "of", "t": "delivered_t", **{c: f"{c}_share" for c in summaries.CHANNELS}})
     last = plan.years[-1]
     named = pd.concat([named[named["year"] == last], named[named["year"] != last]], ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,22 @@ def _told(document: dict[str, Any], as_json: bool, path: str, notes: list[str]) 
         screen.print(Text(note), soft_wrap=True)
     screen.print(Text(path), soft_wrap=True)
     return 0
+
+
+def report(runs: Sequence[Path], out: Path | None, shown: bool, as_json: bool, quiet: bool) -> int:
+    """Write the report, open it where asked; the path is printed last."""
+    from optimizer.report import report as write
+
+    with console.progress(quiet or as_json) as say:
+        say("writing the report")
+        path = write(runs, out)
+    if shown:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
+    size = path.stat().st_size
+    document = {"status": "ok", "runs": [str(run) for run in runs], "report": str(path), "bytes": size}
+    return _told(document, as_json, str(path), [])
 
 
 def export(run: Path, to: Path, force: bool, as_json: bool, quiet: bool) -> int:

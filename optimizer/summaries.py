@@ -1,23 +1,30 @@
 """What planners ask of a plan, as tables: mix, concentration, allocation and cost, today beside the plan.
 
-Used by report, workbook and notebook, so that each number is worked out once. ``who`` is "today" (the status
-quo of the run) or "plan". Shares and prices are those of the run's own tables, never recomputed from tonnes.
+Used by report, workbook and notebook, so that each number is worked out once. A side (``who``) is "today" (the
+status quo of the run), "plan", or one of several runs by its name. Shares and prices are those of the run's own
+tables, never recomputed from tonnes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from models.case import Case
+from models.costs import COSTS
+from models.tables import countries
 from optimizer.plan import Plan
 
 CHANNELS = ("domestic", "allied", "recycling", "incumbent")
 STAGES = ("extraction", "processing", "manufacturing", "delivered")
 PER_POINT = ("share", "each_share", "hhi")  # kinds whose limit is counted in hundredths
 _KEYS = ["mineral", "material", "stage", "year"]
+
+
+Sides = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
 def sides(plan: Plan) -> dict[str, dict[str, pd.DataFrame]]:
@@ -27,10 +34,10 @@ def sides(plan: Plan) -> dict[str, dict[str, pd.DataFrame]]:
     return {"today": plan.status_quo["tables"], "plan": plan.tables}
 
 
-def mix(plan: Plan) -> pd.DataFrame:
+def mix(both: Sides) -> pd.DataFrame:
     """Delivered material, year, who: share of each channel, and tonnes delivered."""
     parts = []
-    for who, tables in sides(plan).items():
+    for who, tables in both.items():
         shares = tables["shares"]
         shares = shares[(shares["stage"] == "delivered") & (shares["by"] == "channel")]
         keys = ["mineral", "material", "year"]
@@ -39,35 +46,40 @@ def mix(plan: Plan) -> pd.DataFrame:
         wide["t"] = shares.groupby(keys)["t"].sum()
         parts.append(wide.reset_index().assign(who=who))
     table = pd.concat(parts, ignore_index=True)
-    order = {name: place for place, name in enumerate(materials_in_order(plan))}
-    table = table.sort_values(["year", "material", "who"], key=lambda c: c.map(order) if c.name == "material" else c,
-                              ascending=[True, True, False], ignore_index=True)  # fmt: skip
+    material = {name: place for place, name in enumerate(materials_in_order(both))}
+    side = {name: place for place, name in enumerate(both)}
+    ranks = {"material": material, "who": side}
+    table = table.sort_values(["year", "material", "who"], ignore_index=True,
+                              key=lambda c: c.map(ranks[c.name]) if c.name in ranks else c)  # fmt: skip
     return table[["mineral", "material", "year", "who", *CHANNELS, "t"]]
 
 
-def materials_in_order(plan: Plan) -> list[str]:
-    """Delivered materials of plan and today, by mineral and name."""
+def materials_in_order(both: Sides) -> list[str]:
+    """Delivered materials, by mineral and name."""
     found = set()
-    for tables in sides(plan).values():
+    for tables in both.values():
         risk = tables["risk"]
         delivered = risk[risk["stage"] == "delivered"]
         found |= set(zip(delivered["mineral"], delivered["material"], strict=True))
-    return [material for _, material in sorted(found)]
+    return list(dict.fromkeys(material for _, material in sorted(found)))
 
 
-def concentration(plan: Plan, case: Case) -> pd.DataFrame:
-    """Stage, material (blank but at delivered), year: largest country and HHI, today and plan, with their limits."""
+def concentration(both: Sides, limits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Stage, material (blank but at delivered), year: largest country and HHI of each side, with their limits.
+
+    Columns end in _WHO; ``limits``: who -> ``country_limits`` of that plan, giving largest_limit_WHO, hhi_limit_WHO.
+    """
     values = ["largest_country", "largest_share", "hhi_country", "import_reliance"]
     table = None
-    for who, tables in sides(plan).items():
+    for who, tables in both.items():
         part = tables["risk"].set_index(_KEYS)[values].add_suffix(f"_{who}")
         table = part if table is None else table.join(part, how="outer")
     assert table is not None
     table = table.reset_index()
-    limits = country_limits(plan, case)
-    for name in ("largest", "hhi"):
-        found = limits[limits["what"] == name].groupby(_KEYS)["limit"].min()
-        table = table.join(found.rename(f"{name}_limit"), on=_KEYS)
+    for who, found in limits.items():
+        for name in ("largest", "hhi"):
+            least = found[found["what"] == name].groupby(_KEYS)["limit"].min()
+            table = table.join(least.rename(f"{name}_limit_{who}"), on=_KEYS)
     rank = {stage: place for place, stage in enumerate(STAGES)}
     return table.sort_values(["stage", "mineral", "material", "year"], ignore_index=True,
                              key=lambda c: c.map(rank).fillna(-1) if c.name == "stage" else c)  # fmt: skip
@@ -106,17 +118,21 @@ def allocation(plan: Plan, case: Case) -> pd.DataFrame:
     return table[[*keys, *columns, "cost_basis", "source"]]
 
 
-def costs(plan: Plan, by: str = "cost") -> pd.DataFrame:
-    """Undiscounted USD a year by cost family or mineral, and year: today (where there is one), plan, difference."""
+def costs(both: Sides, by: str = "cost") -> pd.DataFrame:
+    """Undiscounted USD a year by cost family or mineral, and year: a column for each side."""
     table = None
-    for who, tables in sides(plan).items():
+    for who, tables in both.items():
         part = tables["costs"].groupby([by, "year"], sort=False)["usd_per_y"].sum().rename(who)
         table = part.to_frame() if table is None else table.join(part, how="outer")
     assert table is not None
-    table = table.fillna(0.0).reset_index()
-    if "today" in table:
-        table["difference"] = table["plan"] - table["today"]
-    return table
+    order = {name: place for place, name in enumerate(COSTS)}
+    return (
+        table.fillna(0.0)
+        .reset_index()
+        .sort_values(
+            [by, "year"], ignore_index=True, key=lambda c: c.map(order).fillna(len(order)) if c.name == "cost" else c
+        )
+    )
 
 
 def yearly_costs(plan: Plan) -> pd.DataFrame:
@@ -177,6 +193,16 @@ def capacity_use(plan: Plan) -> pd.DataFrame:
     return table
 
 
+def most(table: pd.DataFrame, column: str) -> dict[str, Any]:
+    """The row with the largest value in a column."""
+    return dict(table.nlargest(1, column).to_dict("records")[0])  # type: ignore[arg-type]  # names are texts
+
+
+def least(table: pd.DataFrame, column: str) -> dict[str, Any]:
+    """The row with the smallest value in a column."""
+    return dict(table.nsmallest(1, column).to_dict("records")[0])  # type: ignore[arg-type]  # names are texts
+
+
 def headline(plan: Plan, home: str) -> dict[str, Any]:
     """The numbers of the answer: money, dependence, shortage, limits; ``*_today`` where there is a comparison.
 
@@ -202,3 +228,34 @@ def headline(plan: Plan, home: str) -> dict[str, Any]:
         found["objective_usd_today"] = plan.status_quo["objective_usd"]
         found["cost_usd_per_y_today"] = plan.status_quo["cost_usd_per_y"][last]
     return found
+
+
+_STAGE_WORDS = {"feedstock": "scrap", "extraction": "mining", "processing": "refining", "manufacturing": "making"}
+
+
+def links(tables: Mapping[str, pd.DataFrame], case: Case) -> pd.DataFrame:
+    """Flows from country to country, stage by stage: mineral, material, year, source, target, channel, t.
+
+    A place is a country at what it makes ("China, refining"; the material where a stage has several), a pool of
+    feedstock, or a market. ``channel`` is that of the suppliers from which the band comes.
+    """
+    suppliers = case.suppliers.set_index("supplier")
+    made = suppliers.groupby(["mineral", "stage"])["material"].transform("nunique")
+    word = suppliers["stage"].map(_STAGE_WORDS).where(made == 1, suppliers["material"])
+    names = suppliers["country"].map(lambda code: countries().get(code, code)) + ", " + word
+    flows = tables["flows"]
+    source = flows["origin"].map(names).fillna(flows["origin"].str.replace("feedstock:", "pool of ", regex=False))
+    elsewhere = flows["destination"].map(suppliers["mineral"]) != flows["material"].map(case.materials["mineral"])
+    target = flows["destination"].map(names)
+    target = target.where(~elsewhere, target + " (" + flows["destination"].map(suppliers["mineral"]) + ")")
+    table = pd.DataFrame({
+        "mineral": flows["material"].map(case.materials["mineral"]), "material": flows["material"],
+        "year": flows["year"], "source": source, "target": target.fillna(flows["destination"] + " market"),
+        "channel": flows["origin"].map(suppliers["channel"]).fillna("pool"), "t": flows["t"],
+    })  # fmt: skip
+    keys = [name for name in table.columns if name != "t"]
+    return (
+        table.groupby(keys, as_index=False, sort=False)[["t"]]
+        .sum()
+        .sort_values(["mineral", "year", "material", "t"], ascending=[True, True, True, False], ignore_index=True)
+    )

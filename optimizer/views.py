@@ -12,6 +12,7 @@ from rich.text import Text
 
 from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
+from optimizer.sentences import cost_sentence
 
 CHANNELS = (
     ("domestic", "d", "green"),
@@ -70,18 +71,7 @@ def _headline(console: Console, plan: Plan) -> None:
     as_of = plan.about.get("as_of")
     title = plain(plan.title or plan.case) + (f", as of {plain(as_of)}" if as_of else "")
     console.print(Text(title, style="bold"))
-    word = {"optimal": "Least-cost plan", "feasible": "Best plan found so far"}.get(plan.status, plan.status)
-    if plan.about.get("status_quo"):
-        word = "Going on as today"
-    assert plan.objective_usd is not None
-    text = f"{word}: {money(plan.objective_usd)} USD in all (present value {plan.years[0]})"
-    if plan.status_quo is not None and not plan.about.get("status_quo"):
-        today = plan.status_quo["objective_usd"]
-        difference = plan.objective_usd - today
-        direction = "less" if difference < 0 else "more"
-        share = f" ({100 * abs(difference) / abs(today):.1f}%)" if today else ""
-        text += f", {money(abs(difference))} {direction}{share} than going on as today"
-    console.print(Text(text + "."))
+    console.print(Text(cost_sentence(plan)))
 
 
 def _costs(console: Console, plan: Plan) -> None:
@@ -210,16 +200,18 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
     _denominators(console, rules.to_dict("records"))
     if priced.empty:
         return
-    shares = priced["kind"].isin(_IN_SHARES)
+    shares = priced["kind"].isin(IN_SHARES)
     size = priced["price_usd_per_y"].abs()
     priced = priced.assign(shares=shares, size=size).sort_values(["shares", "size"], ascending=False)
     rows = []
     for row in priced.head(most).to_dict("records"):
-        price = abs(row["price_usd_per_y"]) / (100 if row["kind"] in _IN_SHARES else 1)
+        price = abs(row["price_usd_per_y"]) / (100 if row["kind"] in IN_SHARES else 1)
         what = f"{row['material'] or row['mineral'] or 'everything'} {row['member']}".strip()
-        per = _PER.get(row["kind"], "point")
+        per = PER.get(row["kind"], "point")
         saves = "looser" if (row["price_usd_per_y"] < 0) == (row["bound"] == "max") else "tighter"
-        rows.append([row["rule"], what, row["year"], f"{row['bound']} {_limit(row)}", money(price), f"{per} {saves}"])
+        rows.append(
+            [row["rule"], what, row["year"], f"{row['bound']} {limit_text(row)}", money(price), f"{per} {saves}"]
+        )
     heads = [("year", "whole"), ("limit", "whole"), ("USD a year", "right"), ("saved per", "whole")]
     console.print(table(["what limits it", "where", *heads], rows))
     if len(priced) > most:
@@ -239,12 +231,12 @@ def _denominators(console: Console, rows: Sequence[Mapping[Any, Any]]) -> None:
 
 
 _PLAIN = ("tonnes", "suppliers", "USD a year", "USD a year above the status quo", "kg CO2e per t delivered")
-_IN_SHARES = ("share", "each_share", "hhi")
-_PER = {"hhi": "0.01 HHI", "ban": "tonne", "budget": "dollar", "emissions": "kg/t", "index": "1.00", "suppliers": "one"}
+IN_SHARES = ("share", "each_share", "hhi")
+PER = {"hhi": "0.01 HHI", "ban": "tonne", "budget": "dollar", "emissions": "kg/t", "index": "1.00", "suppliers": "one"}
 _UNIT = {"ban": " t", "budget": " USD", "emissions": " kg/t"}
 
 
-def _limit(row: Mapping[Any, Any], key: str = "limit") -> str:
+def limit_text(row: Mapping[Any, Any], key: str = "limit") -> str:
     """A limit in the unit of its kind of rule."""
     if row["kind"] in ("share", "each_share"):
         return f"{100 * row[key]:.4g}%"
@@ -327,12 +319,12 @@ def _needed(item: dict[str, Any] | None) -> str:
         return "ok"
     if item.get("kind") in ("share", "each_share"):
         return f"{100 * item['needed']:.1f}%"
-    return _limit(item, "needed") if item.get("kind") else tonnes(float(item["needed"]))
+    return limit_text(item, "needed") if item.get("kind") else tonnes(float(item["needed"]))
 
 
 def _one_limit(items: Sequence[dict[str, Any]]) -> str:
     limits = sorted(items, key=lambda item: float(item["limit"]))
-    shown = [_limit(item) if item.get("kind") else tonnes(float(item["limit"])) for item in (limits[0], limits[-1])]
+    shown = [limit_text(item) if item.get("kind") else tonnes(float(item["limit"])) for item in (limits[0], limits[-1])]
     return shown[0] if shown[0] == shown[1] else " to ".join(shown)
 
 

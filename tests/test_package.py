@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 UV = shutil.which("uv")
+KINDS = (".py", ".csv", ".toml", ".md", ".j2", ".css", ".js")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(UV is None, reason="uv is not installed")]
 
@@ -53,7 +54,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
         path.relative_to(ROOT).as_posix()
         for package in ("data", "models", "optimizer")
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix in (".py", ".csv", ".toml", ".md")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix in KINDS
     }
     assert held == wanted
 
@@ -74,6 +75,13 @@ def test_the_installed_program_solves_the_small_case(installed: Path, tmp_path: 
 def test_the_installed_program_has_presets_and_the_bundled_case(installed: Path, tmp_path: Path) -> None:
     assert "crma" in run(installed, "presets", cwd=tmp_path).stdout
     assert "no problem found" in run(installed, "check", "us", cwd=tmp_path).stdout
+
+
+def test_the_installed_program_makes_a_report(installed: Path, tmp_path: Path) -> None:
+    run(installed, "optimize", "small", "--out", "run", "--quiet", cwd=tmp_path)
+    run(installed, "report", "run", cwd=tmp_path)
+    text = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert 'id="mathematics"' in text and "plotly.js v" in text
 
 
 def test_the_installed_program_starts_a_case_from_the_bundled_one(installed: Path, tmp_path: Path) -> None:
