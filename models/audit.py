@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from models.audit_facts import TOLERANCE, Facts, Lanes, records, room, text
-from models.audit_rules import Paid, check_costs, check_rules
+from models.audit_rules import check_costs, check_rules
+from models.audit_years import Claimed, Paid, check_years
 
 if TYPE_CHECKING:
     from models.case import Case
@@ -26,7 +27,7 @@ POOL = "feedstock:"  # origin of what is drawn from a feedstock pool
 CHECKS = {
     "supplier_rows": "every supplier is listed once for each horizon year, and nothing else",
     "produced": "production is a number, 0 or more",
-    "capacity": "production is within capacity, supplier_years counted in",
+    "capacity": "production is within capacity, supplier_years and usable expansions counted in",
     "active": "nothing is produced before from_year or after to_year",
     "minimum": "min_t is produced in each active year",
     "lot": "a supplier that is used makes at least lot_t",
@@ -38,8 +39,19 @@ CHECKS = {
     "byproduct": "no more of a by-product is taken than comes with the main material",
     "input": "input received times recovery is what is produced",
     "pool": "draws on a feedstock pool are within what is available",
-    "demand": "a market receives what it requires less its shortage",
+    "demand": "a market receives its requirement less shortage, substitution and what is drawn, plus what is stored",
     "shortage": "shortage only where it has a price, at most what the sector requires",
+    "expansion": "an expansion is 0 or more, of a supplier that may grow, decided in a horizon year",
+    "expansion_limit": "all expansions of a supplier together are within max_expansion_t",
+    "opening": "a supplier with open_usd is opened once, before or when it is expanded",
+    "annuity": "the annuity of a decision is its capital times r / (1 - (1 + r)^-n)",
+    "stock_rows": "every stock is listed once for each horizon year, and nothing else",
+    "stock_balance": "stock at year end is that at its start plus its calendar years of what is put in less drawn",
+    "stock_limit": "stock and what is put in or drawn are 0 or more and within their limits",
+    "closing_stock": "at the end of the last horizon year closing_min_t is in stock",
+    "substitution": "no more is done without than max_share of what is required",
+    "public_cost": "what the public pays of each cost, mineral and year",
+    "public_year": "what the public pays in a year is the sum of its parts",
     "cost": "each cost of each mineral and year, from tables and flows",
     "year_cost": "the cost of each year is the sum of its costs",
     "objective": "the objective is the discounted sum over the calendar years that each horizon year stands for",
@@ -57,7 +69,9 @@ class Answer:
     suppliers: supplier, year, produced_t (every supplier and horizon year listed). flows: origin, destination,
     material, year, t (zero flows left out; a draw on a pool has the origin ``feedstock:MATERIAL``). shortage:
     market, material, sector, year, t. rules: rule, kind, bound, mineral, material, member, year, value, limit.
-    costs: cost (production, freight, duty, collection, fixed or shortage), mineral, year, usd_per_y, undiscounted.
+    costs: cost (its name), mineral, year, usd_per_y (buyers), public_usd_per_y, undiscounted. expansion: supplier,
+    year (of decision), t, opened, usd_per_y, public_usd_per_y (its annuity). stock: market, material, year, built_t,
+    drawn_t (a year), end_t. substitution: market, material, step, year, t.
     ``status_quo``: made by going on as today, so that capacities, limits and rules do not apply.
     ``status_quo_usd_per_y``: (mineral or "", year) -> cost of going on as today, which a premium is counted from.
     """
@@ -67,7 +81,11 @@ class Answer:
     shortage: pd.DataFrame
     rules: pd.DataFrame
     costs: pd.DataFrame
+    expansion: pd.DataFrame
+    stock: pd.DataFrame
+    substitution: pd.DataFrame
     cost_usd_per_y: Mapping[int, float]
+    public_usd_per_y: Mapping[int, float]
     objective_usd: float
     status_quo: bool = False
     status_quo_usd_per_y: Mapping[tuple[str, str, int], float] | None = None
@@ -156,17 +174,18 @@ def audit(case: Case, answer: Answer) -> list[Finding]:
     lanes = Lanes(facts)
     plan = Plan(answer, facts)
     found = Findings()
-    _suppliers(facts, plan, answer.status_quo, found)
+    claims = check_years(facts, plan, answer, found)
+    _suppliers(facts, plan, claims, answer.status_quo, found)
     paid = _flows(facts, lanes, plan, answer.status_quo, found)
     _balances(facts, plan, answer.status_quo, found)
-    _markets(facts, plan, answer.status_quo, found)
-    costs = check_costs(facts, plan, answer, paid, lanes.largest, found)
+    _markets(facts, plan, claims, answer.status_quo, found)
+    costs = check_costs(facts, plan, answer, claims, paid, lanes.largest, found)
     if not answer.status_quo:
         check_rules(facts, plan, answer, costs, found)
     return found
 
 
-def _suppliers(facts: Facts, plan: Plan, status_quo: bool, found: Findings) -> None:
+def _suppliers(facts: Facts, plan: Plan, claims: Claimed, status_quo: bool, found: Findings) -> None:
     for supplier, year in plan.times_listed:
         if supplier not in facts.makers or year not in facts.years:
             found.note("supplier_rows", f"{supplier} {year}", 1, 0, "not a supplier and horizon year of the case")
@@ -184,7 +203,8 @@ def _suppliers(facts: Facts, plan: Plan, status_quo: bool, found: Findings) -> N
             if not facts.active(supplier, year):
                 found.at_most("active", where, made, 0.0)
                 continue
-            found.at_most("capacity", where, made, facts.capacity[supplier, year])
+            grown = claims.usable(supplier, year)
+            found.at_most("capacity", where, made, facts.capacity[supplier, year] + grown)
             found.at_least("minimum", where, made, facts.minimum[supplier, year])
             if made > TOLERANCE:
                 found.at_least("lot", where, made, maker.lot_t)
@@ -272,7 +292,7 @@ def _balances(facts: Facts, plan: Plan, status_quo: bool, found: Findings) -> No
             found.at_most("pool", f"{POOL}{material} {year}", plan.drawn.get((material, year), 0.0), available)
 
 
-def _markets(facts: Facts, plan: Plan, status_quo: bool, found: Findings) -> None:
+def _markets(facts: Facts, plan: Plan, claims: Claimed, status_quo: bool, found: Findings) -> None:
     missing: dict[tuple[str, str, int], float] = defaultdict(float)
     for (market, material, sector, year), tonnes in plan.shortage.items():
         where = " ".join(filter(None, (market, material, sector, str(year))))
@@ -287,5 +307,7 @@ def _markets(facts: Facts, plan: Plan, status_quo: bool, found: Findings) -> Non
             found.at_least("shortage", where, tonnes, 0.0)
     for (market, material, year), required in facts.required.items():
         received = sum(plan.delivered.get((material, year), {}).get(market, {}).values())
-        due = required - missing[market, material, year]
-        found.same("demand", f"{market} {material} {year}", received, due, room(required))
+        built, drawn, _ = claims.moved.get((market, material, year), (0.0, 0.0, 0.0))
+        without = missing[market, material, year] + claims.replaced.get((market, material, year), 0.0)
+        due = required - without + built - drawn
+        found.same("demand", f"{market} {material} {year}", received, due, room(max(required, built)))

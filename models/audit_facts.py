@@ -72,7 +72,7 @@ class Facts:
             )
             for row in case.tables["suppliers"].to_dict("records")
         }  # fmt: skip
-        self.capacity, self.unit_cost, self.minimum = map(self._stepped, ("capacity_t", "cost_usd_per_t", "min_t"))
+        self.capacity, self.unit_cost, self.minimum = map(self.stepped, ("capacity_t", "cost_usd_per_t", "min_t"))
         self.byproducts: dict[str, dict[str, float]] = defaultdict(dict)
         table = case.tables["byproducts"]
         for supplier, material, ratio in records(table, "supplier", "material", "t_per_t"):
@@ -87,7 +87,7 @@ class Facts:
             self.blocs[bloc].append((country, first, last))
         self._members: dict[tuple[str, int], set[str]] = {}
 
-    def _stepped(self, column: str) -> dict[tuple[str, int], float]:
+    def stepped(self, column: str) -> dict[tuple[str, int], float]:
         """(supplier, year) -> the column of suppliers.csv, or of the latest row of supplier_years.csv giving it."""
         steps: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for supplier, year, value in records(self.case.tables["supplier_years"], "supplier", "year", column):

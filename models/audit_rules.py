@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.audit_facts import TOLERANCE, records, text
+from models.audit_years import Claimed, Paid, dearest_t
 
 if TYPE_CHECKING:
     from models.audit import Answer, Findings, Plan
     from models.audit_facts import Facts
 
-Paid = tuple[str, str, int, float]  # cost, material that it belongs to, year, USD a year
+Costs = dict[str, dict[tuple[str, int], float]]  # all, capital or public -> (material, year) -> USD a year
 Key = tuple[str, str, str, str, str, str, int]  # rule, kind, bound, mineral, material, member, year
 
 
 def check_costs(
-    facts: Facts, plan: Plan, answer: Answer, moved: list[Paid], dearest_lane: list[float], found: Findings
-) -> dict[tuple[str, int], float]:
-    """The costs as tables and flows give them: (material, year) -> USD a year, undiscounted.
+    facts: Facts, plan: Plan, answer: Answer, claims: Claimed, moved: list[Paid], dearest_lane: list[float],
+    found: Findings,
+) -> Costs:  # fmt: skip
+    """The costs as tables and flows give them: to buyers (all, capital) and to the public, undiscounted.
 
     Every claim of the answer is compared with them and findings added to ``found``. ``moved``: what the flows
     cost; ``dearest_lane``: the largest freight (USD per t) and duty (share) of lanes.csv.
     """
-    paid = [*moved]
+    paid = [*moved, *claims.paid]
     for (supplier, year), made in plan.produced.items():
         maker = facts.makers.get(supplier)
         if maker is not None and year in facts.years:
@@ -37,37 +39,56 @@ def check_costs(
         price = facts.demand.get(series, (0.0, np.nan))[1]
         if not np.isnan(price):
             paid.append(("shortage", series[1], series[3], tonnes * price))
-    dearest_t = {  # USD: a tonne of what each cost is paid for, at most
+    largest = {  # USD: a tonne of what each cost is paid for, at most
         "production": max(map(abs, facts.unit_cost.values()), default=0.0),
         "freight": dearest_lane[0],
         "duty": dearest_lane[1] * max(facts.price.values(), default=0.0),
         "collection": max((abs(cost) for _, cost in facts.pools.values()), default=0.0),
         "shortage": max((price for _, price in facts.demand.values() if price == price), default=0.0),
+        **dearest_t(claims.growth),
     }
+    slack = _compare(facts, answer, "usd_per_y", paid, largest, found)
+    _compare(facts, answer, "public_usd_per_y", claims.public, largest, found)
+    total = room = 0.0
+    for year, weight in zip(facts.years, facts.weights(), strict=True):
+        due = sum(usd for _, _, at, usd in paid if at == year)
+        total, room = total + weight * due, room + weight * slack[year]
+    found.same("objective", "objective_usd", answer.objective_usd, total, room)
+    by_material: Costs = {"all": defaultdict(float), "capital": defaultdict(float), "public": defaultdict(float)}
+    for part, listed in (("all", paid), ("capital", [p for p in paid if p[0] == "capital"]), ("public", claims.public)):
+        for _, material, year, usd in listed:
+            by_material[part][material, year] += usd
+    return by_material
+
+
+def _compare(
+    facts: Facts, answer: Answer, column: str, paid: list[Paid], largest: Mapping[str, float], found: Findings
+) -> dict[int, float]:
+    """Compare the cost rows and the sums of years with what is paid; gives the room of each year, USD."""
+    public = column == "public_usd_per_y"
     costs: dict[tuple[str, str, int], float] = defaultdict(float)
     size: dict[tuple[str, str, int], float] = defaultdict(float)
-    by_material: dict[tuple[str, int], float] = defaultdict(float)
     for family, material, year, usd in paid:
         costs[family, facts.mineral[material], year] += usd
         size[family, facts.mineral[material], year] += abs(usd)
-        by_material[material, year] += usd
     claims: dict[tuple[str, str, int], float] = defaultdict(float)
-    for family, mineral, year, usd in records(answer.costs, "cost", "mineral", "year", "usd_per_y"):
+    for family, mineral, year, usd in records(answer.costs, "cost", "mineral", "year", column):
         claims[family, mineral, int(year)] += usd
     for key in dict.fromkeys([*costs, *claims]):
-        slack = TOLERANCE * (size.get(key, 0.0) + dearest_t.get(key[0], 0.0))
-        found.same("cost", "{} {} {}".format(*key), claims.get(key, 0.0), costs.get(key, 0.0), slack)
-    total = slack = 0.0
-    for year, weight in zip(facts.years, facts.weights(), strict=True):
+        slack = TOLERANCE * (size.get(key, 0.0) + largest.get(key[0], 0.0))
+        pair = "{} {} {}".format(*key), claims.get(key, 0.0), costs.get(key, 0.0), slack
+        found.same("public_cost", *pair) if public else found.same("cost", *pair)
+    sums = answer.public_usd_per_y if public else answer.cost_usd_per_y
+    room = {}
+    for year in facts.years:
         due = sum(usd for key, usd in costs.items() if key[2] == year)
-        whole = TOLERANCE * (sum(usd for key, usd in size.items() if key[2] == year) + max(dearest_t.values()))
-        found.same("year_cost", str(year), answer.cost_usd_per_y.get(year, np.nan), due, whole)
-        total, slack = total + weight * due, slack + weight * whole
-    for year in answer.cost_usd_per_y:
+        room[year] = TOLERANCE * (sum(usd for key, usd in size.items() if key[2] == year) + max(largest.values()))
+        pair = str(year), sums.get(year, np.nan), due, room[year]
+        found.same("public_year", *pair) if public else found.same("year_cost", *pair)
+    for year in sums:
         if year not in facts.years:
-            found.note("year_cost", str(year), answer.cost_usd_per_y[year], np.nan, "not a horizon year")
-    found.same("objective", "objective_usd", answer.objective_usd, total, slack)
-    return by_material
+            found.note("year_cost", str(year), sums[year], np.nan, "not a horizon year")
+    return room
 
 
 @dataclass(frozen=True)
@@ -89,12 +110,10 @@ class Row:
     optional: bool = False
 
 
-def check_rules(
-    facts: Facts, plan: Plan, answer: Answer, costs: Mapping[tuple[str, int], float], found: Findings
-) -> None:
+def check_rules(facts: Facts, plan: Plan, answer: Answer, costs: Costs, found: Findings) -> None:
     """Compare the rows of an answer with those due, and check that each due row holds.
 
-    ``costs``: (cost, mineral, year) -> USD a year, recomputed. Findings are added to ``found``.
+    ``costs``: USD a year, recomputed. Findings are added to ``found``.
     """
     claims: dict[Key, list[tuple[float, float]]] = defaultdict(list)
     columns = ("rule", "kind", "bound", "mineral", "material", "member", "year", "value", "limit")
@@ -148,12 +167,15 @@ def _value(row: Row, value: float, limit: float, where: str, found: Findings) ->
 class _Rules:
     """The rows due for each rule, from the recomputed facts, the flows and the costs."""
 
-    def __init__(self, facts: Facts, plan: Plan, answer: Answer, costs: Mapping[tuple[str, int], float]) -> None:
+    def __init__(self, facts: Facts, plan: Plan, answer: Answer, costs: Costs) -> None:
         self.facts, self.plan, self.answer = facts, plan, answer
-        self.cost: dict[tuple[str, str, int], float] = defaultdict(float)  # (mineral, material, year), "" = all
-        for (material, year), usd in costs.items():
-            for key in (("", ""), (facts.mineral[material], ""), (facts.mineral[material], material)):
-                self.cost[*key, year] += usd
+        self.cost: dict[tuple[str, str, str, int], float] = defaultdict(
+            float
+        )  # part, mineral, material, year; "" = all
+        for part, by_material in costs.items():
+            for (material, year), usd in by_material.items():
+                for key in (("", ""), (facts.mineral[material], ""), (facts.mineral[material], material)):
+                    self.cost[part, *key, year] += usd
         self.wanted: dict[str, dict[str, None]] = {}  # market or "" -> the materials that it requires
         for market, material, _ in facts.required:
             self.wanted.setdefault(market, {})[material] = None
@@ -340,12 +362,27 @@ class _Rules:
     def _budget(self, rule: Any, year: int) -> Iterator[Row]:
         parts = [(self.facts.mineral[material], material) for material in rule.material or ()]
         for mineral, material in parts or [(mineral, "") for mineral in rule.mineral or ("",)]:
-            cost, today = self.cost.get((mineral, material, year), 0.0), 0.0
+            part = "all" if rule.of == "premium" else rule.of
+            cost, today = self.cost.get((part, mineral, material, year), 0.0), 0.0
             if rule.of == "premium":
                 today = (self.answer.status_quo_usd_per_y or {}).get((mineral, material, year), np.nan)
             scale = max(abs(rule.max_usd_per_y + today), abs(cost), 1.0)
             key = (rule.name, rule.kind, "max", mineral, material, "", year)
             yield Row(key, rule.max_usd_per_y, cost - today, scale=scale)
+
+    def _stock_days(self, rule: Any, year: int) -> Iterator[Row]:
+        facts = self.facts
+        ends = {(market, material): end for market, material, at, end
+                in records(self.answer.stock, "market", "material", "year", "end_t") if at == year}  # fmt: skip
+        for market, material in records(facts.case.tables["stock"], "market", "material"):
+            mineral = facts.mineral[material]
+            if rule.market not in (None, market) or (rule.mineral is not None and mineral not in rule.mineral):
+                continue
+            if rule.material is not None and material not in rule.material:
+                continue
+            required = facts.required.get((market, material, year), 0.0)
+            key = (rule.name, rule.kind, "min", mineral, material, market, year)
+            yield Row(key, rule.days, 365.0 * ends.get((market, material), 0.0), required, 365.0)
 
     def _emissions(self, rule: Any, year: int) -> Iterator[Row]:
         facts = self.facts

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Sequence
 
 from pyomo.common.gc_manager import PauseGC
-from pyomo.core import ConcreteModel, Objective
+from pyomo.core import ConcreteModel, Objective, Var
 from pyomo.core.expr.numeric_expr import LinearExpression
 
 from models import capacity, network, rules
 from models.costs import objective
-from models.layout import FAMILIES, Layout
+from models.layout import FAMILIES, YEARLY, Layout
 from models.rule_rows import RuleRow
 
 
@@ -28,6 +28,7 @@ def build(layout: Layout, rows: Sequence[RuleRow] = (), cuts: Sequence[rules.Cut
 def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -> ConcreteModel:
     model = ConcreteModel(name=layout.case.name)
     each_year(model, layout)
+    linking(model, layout)
     columns = [variable for family in FAMILIES for variable in getattr(model, family).values()]
     if layout.status_quo:
         capacity.status_quo_factor(model, layout)
@@ -61,11 +62,23 @@ def template_key(layout: Layout) -> bytes:
     for name in ("recovery", "lot_t"):
         digest.update(case.suppliers[name].to_numpy(dtype=float).tobytes())
     digest.update(repr(sorted(case.byproducts.items())).encode())
-    for family in FAMILIES:
+    for family in YEARLY:
         digest.update(layout.keys(family).tobytes() + b"|")
     for part in (layout.requirement_market, layout.requirement_material, layout.pool_material):
         digest.update(part.tobytes() + b"|")
     return digest.digest()
+
+
+def linking_model(layout: Layout) -> ConcreteModel:
+    """The families that link years alone, over the quantities of a year that they hold: compiled apart."""
+    with PauseGC():
+        model = ConcreteModel(name=layout.case.name)
+        model.production = Var(sorted(set(layout.grown[0].tolist())))
+        model.built, model.drawn = Var(range(layout.sizes["built"])), Var(range(layout.sizes["drawn"]))
+        model.unmet = Var()
+        linking(model, layout)
+        model.cost = Objective(expr=LinearExpression(constant=0.0, linear_coefs=[0.0], linear_vars=[model.unmet]))
+    return model
 
 
 def each_year(model: ConcreteModel, layout: Layout) -> None:
@@ -80,3 +93,14 @@ def each_year(model: ConcreteModel, layout: Layout) -> None:
         network.pool_available(model, layout)
         capacity.used_at_most(model, layout)
         capacity.used_at_least(model, layout)
+
+
+def linking(model: ConcreteModel, layout: Layout) -> None:
+    """The families that link years, or hold decisions of another year: expansion and stock."""
+    capacity.decisions(model, layout)
+    if not layout.status_quo:
+        capacity.capacity_expanded(model, layout)
+        capacity.expansion_limit(model, layout)
+        capacity.opened_once(model, layout)
+        capacity.stock_balance(model, layout)
+        capacity.closing_stock(model, layout)

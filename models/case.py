@@ -20,11 +20,13 @@ from models.lanes import Lanes, find_lanes
 from models.problems import CaseError, Problem, Problems
 from models.reading import read_tables
 from models.sheets import Workbook, is_workbook, read_workbook
-from models.tables import TABLES
+from models.tables import TABLES, columns
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 BUNDLED = ("us", "small")
+# Columns of suppliers that supplier_years can replace from a year on.
+STEPPED = tuple(name for name, column in columns("supplier_years").items() if column.kind == "number")
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Case:
     def by_year(self, column: str) -> Floats:
         """A supplier column in each year with supplier_years stepped in; shape (suppliers, years)."""
         values = np.repeat(self.suppliers[column].to_numpy(dtype=float)[:, None], len(self.years), axis=1)
-        if column in ("capacity_t", "cost_usd_per_t", "min_t"):
+        if column in STEPPED:
             steps = self.tables["supplier_years"]
             steps = steps[steps[column].notna()].sort_values("year", kind="stable")
             for name, year, value in zip(steps["supplier"], steps["year"], steps[column], strict=True):
@@ -199,6 +201,28 @@ class Case:
                 np.interp(years, known, group["cost_usd_per_t"].to_numpy()),
             )
         return found
+
+    @cached_property
+    def stock(self) -> pd.DataFrame:
+        """stock.csv in the order of markets and materials, blank limits as infinity."""
+        table = self.tables["stock"].sort_values(["market", "material"], ignore_index=True)
+        limits = ["max_t", "build_max_t", "draw_max_t"]
+        return table.assign(**{name: table[name].fillna(np.inf) for name in limits})
+
+    @cached_property
+    def substitution(self) -> pd.DataFrame:
+        """One row a (material, step, horizon year): max_share and usd_per_t of the latest row until then (else 0)."""
+        found: dict[str, list[Any]] = {name: [] for name in ("material", "step", "year", "max_share", "usd_per_t")}
+        for (material, step), group in self.tables["substitution"].groupby(["material", "step"], sort=True):
+            group = group.sort_values("year")
+            latest = np.searchsorted(group["year"].to_numpy(dtype=float), self.years, side="right") - 1
+            found["material"] += [material] * len(self.years)
+            found["step"] += [step] * len(self.years)
+            found["year"] += self.years
+            for name in ("max_share", "usd_per_t"):
+                cells = group[name].to_numpy(dtype=float)[np.maximum(latest, 0)]
+                found[name] += np.where(latest >= 0, cells, 0.0).tolist()
+        return pd.DataFrame(found)
 
     @cached_property
     def byproducts(self) -> dict[str, list[tuple[str, float]]]:

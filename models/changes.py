@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.case import Case, Change
+from models.case import STEPPED, Case, Change
 from models.checks import check_case
 from models.config import Scenario, check_rule, parse_settings
 from models.filters import fit_rules, keep_minerals, keep_years
@@ -31,7 +31,6 @@ _SETTINGS = {
     "network": ("lanes",),
     "solve": ("seconds", "gap", "threads"),
 }
-STEPPED = ("capacity_t", "cost_usd_per_t", "min_t")
 
 
 @dataclass

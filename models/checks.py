@@ -12,6 +12,7 @@ from models.problems import Problems, nearest
 from models.reading import checked_column
 from models.rule_checks import check_rules
 from models.tables import TABLES, columns
+from models.year_checks import check_years
 
 if TYPE_CHECKING:
     from models.case import Case
@@ -37,6 +38,7 @@ def check_case(case: Case, problems: Problems, recheck_cells: bool = False) -> N
             _file("lanes"), f"contradicts row {first}: both match the same lane equally closely and give it another "
             f"{cell}; add a more specific row or make them agree", second, cell,
         )  # fmt: skip
+    check_years(sound, problems)
     check_rules(sound, problems)
 
 
@@ -56,7 +58,7 @@ def _sound(case: Case, problems: Problems) -> Case | None:
     fed = suppliers["input"].isin(known["material"]) | (suppliers["input"] == "")
     tables["suppliers"] = suppliers[suppliers["material"].isin(known["material"]) & fed]
     known["supplier"] = set(tables["suppliers"]["supplier"])
-    for name in ("supplier_years", "byproducts", "demand", "feedstock"):
+    for name in ("supplier_years", "byproducts", "demand", "feedstock", "stock", "substitution"):
         for column, names in known.items():
             if column in tables[name]:
                 tables[name] = tables[name][tables[name][column].isin(names)]
@@ -120,6 +122,8 @@ def _references(case: Case, problems: Problems) -> None:
     _known(case, problems, "lanes", "material", materials, "materials.csv")
     _known(case, problems, "demand", "material", materials, "materials.csv")
     _known(case, problems, "feedstock", "material", materials, "materials.csv")
+    _known(case, problems, "stock", "material", materials, "materials.csv")
+    _known(case, problems, "substitution", "material", materials, "materials.csv")
     blocs = {f"bloc:{name}" for name in case.bloc_names}
     for side, ids in (("origin", suppliers), ("destination", suppliers | markets)):
         lanes = case.tables["lanes"]
@@ -253,7 +257,8 @@ def _suppliers(case: Case, problems: Problems) -> None:
             _file(file), f"above capacity_t {capacity[place, at]:g} of {row['supplier']} in {case.years[at]}",
             line, "min_t", f"{minimum[place, at]:g}",
         )  # fmt: skip
-    unreachable = (table["lot_t"] > 0) & (table["lot_t"].to_numpy() > capacity.max(axis=1))
+    reach = capacity.max(axis=1) + table["max_expansion_t"].to_numpy()
+    unreachable = (table["lot_t"] > 0) & (table["lot_t"].to_numpy() > reach)
     _warn_all(problems, table.loc[unreachable, "supplier"], "lot_t is above capacity, so it can never be used")
     away = (table["channel"] == "domestic") & (table["country"] != case.home)
     for name, country in zip(table.loc[away, "supplier"], table.loc[away, "country"], strict=True):

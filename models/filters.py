@@ -6,6 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from models.case import Case, Change
 from models.checks import check_case
 from models.config import parse_settings
@@ -65,7 +67,12 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     tables["byproducts"] = _rows(seconds, seconds["supplier"].isin(suppliers) & seconds["material"].isin(materials))
     demand = tables["demand"]
     tables["demand"] = _rows(demand, demand["material"].map(of_mineral).isin(wanted))
-    tables["feedstock"] = _rows(tables["feedstock"], tables["feedstock"]["material"].isin(materials))
+    for name in ("feedstock", "substitution"):
+        tables[name] = _rows(tables[name], tables[name]["material"].isin(materials))
+    required = set(zip(tables["demand"]["market"], tables["demand"]["material"], strict=True))
+    stock = tables["stock"]
+    kept = [key in required for key in zip(stock["market"], stock["material"], strict=True)]
+    tables["stock"] = _rows(stock, pd.Series(kept, index=stock.index, dtype=bool))
     markets = {"home", *tables["demand"]["market"]}
     lost_markets = set(demand["market"]) - markets
     raw = copy.deepcopy(case.raw)

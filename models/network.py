@@ -18,13 +18,13 @@ from models.layout import Layout
 
 
 def quantities(model: BlockData, layout: Layout) -> None:
-    """Variables: production q, flow x, draw d, shortage z, all in tonnes a year, with their bounds.
+    """Variables: production q, flow x, draw d, shortage z, built b, drawn w, substituted v, all in tonnes a year.
 
-    q within [min_t, capacity_t] of an active supplier; x at most max_t of its lane; z at most what its sector
-    requires.
+    q within [min_t, capacity_t and all that can be usable of expansions] of an active supplier; x at most max_t of
+    its lane; z at most what its sector requires; b and w within the rates of their stock; v within its step.
     """
     lower, upper = layout.lower_t.tolist(), [None if u == np.inf else u for u in layout.upper_t.tolist()]
-    for family in ("production", "flow", "draw", "shortage"):
+    for family in ("production", "flow", "draw", "shortage", "built", "drawn", "substituted"):
         start, size = layout.offsets[family], layout.sizes[family]
         bounds = list(zip(lower[start : start + size], upper[start : start + size], strict=True))
         variable = Var(range(size), domain=NonNegativeReals, bounds=lambda _, i, known=bounds: known[i])
@@ -131,29 +131,38 @@ def pool_available(model: BlockData, layout: Layout) -> None:
 
 
 def requirement_met(model: BlockData, layout: Layout) -> None:
-    """A market receives exactly its requirement less the shortage paid for: sum of x in + z = required_t."""
+    """A market receives exactly its requirement, less the shortage paid for and what is substituted, plus what goes
+    into stock, less what is drawn from it: sum of x in + z + v + w - b = required_t.
+    """
     case = layout.case
-    flows: dict[tuple[int, int, int], list[int]] = {}
     market = layout.flow_destination - len(case.suppliers)
-    for f in np.flatnonzero(market >= 0).tolist():
-        flows.setdefault((int(market[f]), int(layout.flow_material[f]), int(layout.flow_year[f])), []).append(f)
-    short: dict[tuple[int, int, int], list[int]] = {}
-    at = zip(layout.shortage_market.tolist(), layout.shortage_material.tolist(), layout.shortage_year.tolist(),
-             strict=True)  # fmt: skip
-    for i, key in enumerate(at):
-        short.setdefault(key, []).append(i)
-    keys = zip(layout.requirement_market.tolist(), layout.requirement_material.tolist(),
-               layout.requirement_year.tolist(), strict=True)  # fmt: skip
-    required = dict(zip(keys, layout.requirement_t.tolist(), strict=True))
+    inward = np.flatnonzero(market >= 0)
+    built, drawn = layout.built_place, layout.drawn_place
+    parts = {
+        "flow": (inward, market[inward], layout.flow_material[inward], layout.flow_year[inward]),
+        "shortage": (None, layout.shortage_market, layout.shortage_material, layout.shortage_year),
+        "substituted": (None, layout.substituted_market, layout.substituted_material, layout.substituted_year),
+        "drawn": (None, layout.stock_market[drawn], layout.stock_material[drawn], layout.drawn_year),
+        "built": (None, layout.stock_market[built], layout.stock_material[built], layout.built_year),
+    }
+    received: dict[tuple[int, int, int], list[object]] = {}
+    stored: dict[tuple[int, int, int], list[object]] = {}
+    for family, (entries, *keys) in parts.items():
+        variables = getattr(model, family)
+        numbers = range(layout.sizes[family]) if entries is None else entries.tolist()
+        into = stored if family == "built" else received
+        for i, key in zip(numbers, zip(*(part.tolist() for part in keys), strict=True), strict=True):
+            into.setdefault(key, []).append(variables[i])
+    keys_of = zip(layout.requirement_market.tolist(), layout.requirement_material.tolist(),
+                  layout.requirement_year.tolist(), strict=True)  # fmt: skip
+    required = dict(zip(keys_of, layout.requirement_t.tolist(), strict=True))
 
     def balance(_: BlockData, market: int, material: int, year: int) -> object:
         key = market, material, year
-        received = [model.flow[f] for f in flows.get(key, ())]
-        missing = [model.shortage[i] for i in short.get(key, ())]
         total = required[key]
-        if not received and not missing:  # a row without columns would be lost in compiling
+        if key not in received and key not in stored:  # a row without columns would be lost in compiling
             return (total, _sum((1.0, [model.unmet])), total)
-        return (total, _sum((1.0, received), (1.0, missing)), total)
+        return (total, _sum((1.0, received.get(key, ())), (-1.0, stored.get(key, ()))), total)
 
     model.unmet = Var(bounds=(0.0, 0.0))
     model.requirement_met = Constraint(list(required), rule=balance)

@@ -63,6 +63,18 @@ def rule_subjects(case: Case, rule: Any) -> list[tuple[str, str]]:
     return [(mineral, "") for mineral in found]
 
 
+def stocked_subjects(case: Case, rule: Any) -> list[tuple[int, str, str]]:
+    """(row of ``case.stock``, market, material) of each row of a stock rule in a year."""
+    of_mineral = case.materials["mineral"]
+    return [
+        (place, market, material)
+        for place, (market, material) in enumerate(zip(case.stock["market"], case.stock["material"], strict=True))
+        if rule.market in (None, market)
+        and (rule.mineral is None or of_mineral[material] in rule.mineral)
+        and (rule.material is None or material in rule.material)
+    ]
+
+
 def makers(case: Case, mineral: str, material: str, stage: str) -> set[int]:
     """Suppliers (positions) that make the material, or any material of the mineral at the stage."""
     found = case.makers
@@ -85,6 +97,9 @@ def check_rules(case: Case, problems: Problems) -> None:
             problems.add("case.toml", f"in force in none of the horizon years {_shown(case.years)}", None, place)
         elif rule.kind == "budget":
             _check_budget(case, rule, place, problems)
+        elif rule.kind == "stock_days":
+            if not stocked_subjects(case, rule) and not problems.partial:
+                problems.add("case.toml", "matches nothing: stock.csv has no stock that it names", None, place)
         elif rule.kind == "emissions":
             if not rule_subjects(case, rule):
                 problems.add("case.toml", "matches nothing: no market requires what it names", None, place)

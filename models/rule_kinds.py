@@ -10,8 +10,7 @@ from pydantic import Strict as StrictType
 from models.tables import NAME_PATTERN, countries
 
 STAGE_NAMES = ("delivered", "feedstock", "extraction", "processing", "manufacturing")
-LATER_RULES = {"provenance": "disruptions", "survive": "disruptions", "stock_days": "stockpiles"}
-LATER_BUDGETS = {"capital": "expansion", "public": "policy levers"}
+LATER_RULES = {"provenance": "disruptions", "survive": "disruptions"}
 
 
 class Strict(BaseModel):
@@ -187,8 +186,6 @@ class BudgetRule(RuleBase):
     @model_validator(mode="after")
     def _limits(self) -> BudgetRule:
         _whole_chain(self, "budget")
-        if self.of in LATER_BUDGETS:
-            raise ValueError(f"of = {self.of!r}: this version of oremix has no {LATER_BUDGETS[self.of]} yet")
         return self
 
 
@@ -203,6 +200,19 @@ class EmissionsRule(RuleBase):
         _whole_chain(self, "emissions")
         if self.material is not None:
             raise ValueError("a rule of kind emissions takes mineral, not material: it counts every stage")
+        return self
+
+
+class StockDaysRule(RuleBase):
+    """Stock at the end of the year covers so many days of requirement, in each market with stock."""
+
+    kind: Literal["stock_days"]
+    days: Limit
+
+    @model_validator(mode="after")
+    def _limits(self) -> StockDaysRule:
+        if self.stage != "delivered":
+            raise ValueError("a rule of kind stock_days takes no stage: it covers what markets require")
         return self
 
 
@@ -222,16 +232,26 @@ class SuppliersRule(RuleBase):
 
 
 Rule = Annotated[
-    ShareRule | EachShareRule | HhiRule | IndexRule | BanRule | BudgetRule | EmissionsRule | SuppliersRule,
+    ShareRule
+    | EachShareRule
+    | HhiRule
+    | IndexRule
+    | BanRule
+    | BudgetRule
+    | EmissionsRule
+    | SuppliersRule
+    | StockDaysRule,
     Field(discriminator="kind"),
 ]
 RULES: TypeAdapter[Any] = TypeAdapter(Rule)
 RULE_KINDS = {
     "share": ShareRule, "each_share": EachShareRule, "hhi": HhiRule, "index": IndexRule, "ban": BanRule,
     "budget": BudgetRule, "emissions": EmissionsRule, "suppliers": SuppliersRule,
+    "stock_days": StockDaysRule,
 }  # fmt: skip
 # The key that holds a rule's limit, for --set rules.NAME.max and for `repair`.
 LIMIT_KEYS = {
     "share": ("min", "max"), "each_share": ("max",), "hhi": ("max",), "index": ("max",), "ban": (),
     "budget": ("max_usd_per_y",), "emissions": ("max_kgco2e_per_t",), "suppliers": ("min", "max"),
+    "stock_days": ("days",),
 }  # fmt: skip

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from models.case import Flags, Floats
-from models.costs import cost_materials, usd_per_unit
+from models.costs import COSTS, CostEntries, cost_entries, cost_materials
 from models.lanes import Ints
 from models.layout import Layout
-from models.rule_checks import rule_subjects, selected, years_in_force
+from models.rule_checks import rule_subjects, selected, stocked_subjects, years_in_force
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,32 @@ class RuleRows:
         self._made = _by_material_and_year(layout, made, layout.production_year)
         second = layout.case.lanes.is_byproduct[layout.flow_lane]
         self._taken = _by_material_and_year(layout, layout.flow_material, layout.flow_year, second)
+        built, drawn = layout.built_place, layout.drawn_place
+        # what a market's balance has beside flows: (family, sign, markets, entries by material and year)
+        self._beside = [
+            (family, sign, market, _by_material_and_year(layout, material, layout.year_of(family)))
+            for family, sign, market, material in (
+                ("shortage", -1.0, layout.shortage_market, layout.shortage_material),
+                ("substituted", -1.0, layout.substituted_market, layout.substituted_material),
+                ("built", 1.0, layout.stock_market[built], layout.stock_material[built]),
+                ("drawn", -1.0, layout.stock_market[drawn], layout.stock_material[drawn]),
+            )
+        ]
         self._required: dict[tuple[str, int], list[tuple[str, float]]] = {}
         for (market, material, year), tonnes in layout.case.required.items():
             self._required.setdefault((material, year), []).append((market, tonnes))
         self._cache: dict[Any, Tonnes] = {}
+        self._costs: CostEntries | None = None
         for rule in layout.case.rules:
             for year in years_in_force(layout.case, rule):
                 self.rows.extend(_KINDS[rule.kind](self, rule, year))
+
+    @property
+    def costs(self) -> CostEntries:
+        """Every cost of every column, found once."""
+        if self._costs is None:
+            self._costs = cost_entries(self.layout)
+        return self._costs
 
     def tonnes(self, mineral: str, material: str, stage: str, market: str | None, year: int) -> Tonnes:
         """Tonnes delivered of a material (to one market or all), or made of a mineral (or material) at a stage."""
@@ -173,16 +192,21 @@ class RuleRows:
         return sum(tonnes for name, tonnes in self._required.get((material, year), ()) if market in (None, name))
 
     def supply(self, mineral: str, material: str, stage: str, market: str | None, year: int) -> Linear:
-        """All tonnes at the stage. Delivered: requirement less shortage, which the balance makes the same."""
+        """All tonnes at the stage. Delivered: requirement less shortage and substitution, plus what is put into
+        stock, less what is drawn; the balance makes that the same.
+        """
         if stage != "delivered":
             return self.tonnes(mineral, material, stage, market, year).terms
-        layout, demand = self.layout, self.layout.case.demand
-        kept = layout.shortage_material == layout.material_code[material]
-        kept &= layout.shortage_year == layout.case.years.index(year)
-        if market is not None:
-            kept &= (demand["market"].to_numpy() == market)[layout.shortage_demand]
-        columns = layout.offsets["shortage"] + np.flatnonzero(kept)
-        return Linear(columns, -np.ones(len(columns)), self.requirement(material, market, year))
+        layout, case = self.layout, self.layout.case
+        key = layout.material_code[material], case.years.index(year)
+        columns, signs = [_NOTHING], [np.zeros(0)]
+        for family, sign, markets, index in self._beside:
+            entries = index.get(key, _NOTHING)
+            if market is not None:
+                entries = entries[markets[entries] == list(case.markets).index(market)]
+            columns.append(layout.offsets[family] + entries)
+            signs.append(np.full(len(entries), sign))
+        return Linear(np.concatenate(columns), np.concatenate(signs), self.requirement(material, market, year))
 
     def base(self, rule: Any, mineral: str, material: str, year: int) -> tuple[Linear, str]:
         """The denominator of a share, and how to say it."""
@@ -278,11 +302,14 @@ def ban(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
 
 def budget(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
     """Cost of the year <= max_usd_per_y, over everything or for each mineral (or material) named."""
-    layout, case = rows.layout, rows.layout.case
-    inside = (layout.column_year == case.years.index(year)) & (usd_per_unit(layout) != 0)
-    cost, materials = usd_per_unit(layout), cost_materials(layout)
+    layout, case, entries = rows.layout, rows.layout.case, rows.costs
+    usd = entries.public_usd_per_unit if rule.of == "public" else entries.usd_per_unit
+    inside = (entries.year == case.years.index(year)) & (usd != 0)
+    if rule.of == "capital":
+        inside &= entries.family == COSTS.index("capital")
+    materials = cost_materials(layout)[entries.columns]
     of_mineral = case.materials["mineral"].to_numpy()
-    words = "USD a year" + (" above the status quo" if rule.of == "premium" else "")
+    words = _BUDGET_WORDS[rule.of]
     parts = [(of_mineral[layout.material_code[m]], m) for m in rule.material or ()] or [
         (mineral, "") for mineral in rule.mineral or ("",)
     ]
@@ -292,10 +319,27 @@ def budget(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
             kept = inside & (materials == layout.material_code[material])
         elif mineral:
             kept = inside & (of_mineral[materials] == mineral)
-        columns = np.flatnonzero(kept)
         today = rows.status_quo_usd_per_y.get((mineral, material, year), 0.0) if rule.of == "premium" else 0.0
-        yield _row(rows, rule, "max", year, rule.max_usd_per_y, Linear(columns, cost[columns], -today), ONE, mineral,
-                   material, denominator=words)  # fmt: skip
+        yield _row(rows, rule, "max", year, rule.max_usd_per_y, Linear(entries.columns[kept], usd[kept], -today), ONE,
+                   mineral, material, denominator=words)  # fmt: skip
+
+
+_BUDGET_WORDS = {
+    "all": "USD a year", "premium": "USD a year above the status quo", "capital": "USD a year of capital (annuities)",
+    "public": "USD a year that the public pays",
+}  # fmt: skip
+
+
+def stock_days(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
+    """Stock at year end >= days / 365 * required_t, for each market and material with stock."""
+    layout, case = rows.layout, rows.layout.case
+    of_mineral = case.materials["mineral"]
+    for place, market, material in stocked_subjects(case, rule):
+        entry = np.flatnonzero((layout.stock_place == place) & (layout.stock_year == case.years.index(year)))
+        base = Linear(ONE.columns, ONE.coefficients, case.required.get((market, material, year), 0.0))
+        top = Linear(layout.offsets["stock"] + entry, np.full(len(entry), 365.0))
+        yield _row(rows, rule, "min", year, rule.days, top, base, of_mineral[material], material, market,
+                   denominator="days of requirement")  # fmt: skip
 
 
 def emissions(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
@@ -330,5 +374,5 @@ def suppliers(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
 
 _KINDS: dict[str, Callable[[RuleRows, Any, int], Iterator[RuleRow]]] = {
     "share": share, "each_share": each_share, "hhi": hhi, "index": index, "ban": ban, "budget": budget,
-    "emissions": emissions, "suppliers": suppliers,
+    "emissions": emissions, "suppliers": suppliers, "stock_days": stock_days,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from models.case import Floats
 from models.layout import Layout
 from models.rule_rows import Linear, RuleRow
 
-LINEAR = ("share", "each_share", "index", "ban", "budget", "emissions")
+LINEAR = ("share", "each_share", "index", "ban", "budget", "emissions", "stock_days")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _expression(terms: Linear, columns: Sequence[object]) -> LinearExpression:
 
 
 def rule_row(model: BlockData, rows: Sequence[RuleRow], columns: Sequence[object]) -> None:
-    """share, each_share, index, ban, budget, emissions: top <= max * base, top >= min * base."""
+    """share, each_share, index, ban, budget, emissions, stock_days: top <= max * base, top >= min * base."""
     known = [*columns, model.unmet]
 
     def hold(_: BlockData, r: int) -> object:

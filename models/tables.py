@@ -107,6 +107,10 @@ CostBasis = Annotated[
     Allowed("one of published, price, premium, assumption, or blank", "choice"),
 ]
 YesNo = Annotated[Literal["yes", "no"], Allowed("yes or no", "choice")]
+Share = Annotated[_Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
+PaidBy = Annotated[
+    Literal["public", "buyers", ""], Allowed("public or buyers, or blank where there is no floor", "choice")
+]
 
 
 class Row(BaseModel):
@@ -160,6 +164,30 @@ class Supplier(Row):
     fixed_usd_per_y: NotNegative = Field(0.0, description="paid in each year in which it is used at all (integer)")
     from_year: Year | None = Field(None, description="first year in which it can produce; default: always")
     to_year: Year | None = Field(None, description="last year in which it can produce; default: always")
+    max_expansion_t: NotNegative = Field(0.0, description="most capacity that can be added, all years together")
+    capex_usd_per_t: NotNegative = Field(0.0, description="capital per t of yearly capacity added, paid as an annuity")
+    lead_years: NotNegative = Field(0.0, description="from the decision to the first year of use")
+    open_usd: NotNegative = Field(
+        0.0, description="lump of capital to open it, once, before any expansion, paid as an annuity (integer)"
+    )
+    life_years: Positive | None = Field(
+        None, description="how long an expansion can be used; blank: to the end, with an annuity over 20 years"
+    )
+    ramp_years: NotNegative = Field(
+        0.0, description="n: 1/(n+1) of an expansion is usable in its first year, as much more in each of n after it"
+    )
+    cost_of_capital: Share | None = Field(
+        None, description="rate of its annuities (lower with a long-term offtake); blank: discount_rate"
+    )
+    credit_share: Share = Field(0.0, description="production credit: share of cost_usd_per_t that the public pays")
+    credit_usd_per_t: NotNegative = Field(0.0, description="production credit per t produced, paid by the public")
+    grant_share: Share = Field(
+        0.0, description="investment grant: share of the annuities of what is decided that the public pays"
+    )
+    floor_usd_per_t: NotNegative | None = Field(
+        None, description="price floor: its excess over price_usd_per_t of the material is paid per t produced"
+    )
+    floor_paid_by: PaidBy = Field("", description="who pays that difference: public or buyers")
     certified: YesNo = Field("no", description="yes where an independent responsible-sourcing scheme covers it")
     emissions_kgco2e_per_t: NotNegative = Field(0.0, description="emissions per t produced")
 
@@ -175,6 +203,10 @@ class SupplierYear(Row):
     capacity_t: NotNegative | None = Field(None, description="replaces capacity_t")
     cost_usd_per_t: Number | None = Field(None, description="replaces cost_usd_per_t")
     min_t: NotNegative | None = Field(None, description="replaces min_t")
+    credit_share: Share | None = Field(None, description="replaces credit_share")
+    credit_usd_per_t: NotNegative | None = Field(None, description="replaces credit_usd_per_t")
+    grant_share: Share | None = Field(None, description="replaces grant_share, for what is decided from this year on")
+    floor_usd_per_t: NotNegative | None = Field(None, description="replaces floor_usd_per_t; 0 ends it")
 
 
 class Byproduct(Row):
@@ -235,6 +267,38 @@ class Feedstock(Row):
     cost_usd_per_t: Number = Field(0.0, description="collection cost per t drawn")
 
 
+class Stock(Row):
+    """A stockpile of a material in a market."""
+
+    table = "stock"
+    unique = ("market", "material")
+
+    material: Id = Field(description="a material that the market requires")
+    market: Id = Field("home", description="the market that it serves")
+    opening_t: NotNegative = Field(0.0, description="stock at the start of the first year, there free")
+    max_t: NotNegative | None = Field(None, description="most that it can hold; blank: no limit")
+    build_max_t: NotNegative | None = Field(None, description="most that can be put in, in a year; blank: no limit")
+    draw_max_t: NotNegative | None = Field(None, description="most that can be drawn, in a year; blank: no limit")
+    closing_min_t: NotNegative = Field(0.0, description="least stock at the end of the last horizon year")
+    hold_usd_per_t_y: NotNegative = Field(
+        0.0, description="holding cost, on the stock at the end of the horizon year, each calendar year"
+    )
+    opening_usd_per_t: NotNegative = Field(0.0, description="book value of the opening stock, for the report only")
+
+
+class Substitution(Row):
+    """A step by which research or redesign lowers what is required, at a cost."""
+
+    table = "substitution"
+    unique = ("material", "step", "year")
+
+    material: Id = Field(description="the material that is substituted, in every market that requires it")
+    year: Year = Field(description="from this year on, until a later row of the step; none before its first")
+    step: Id = Field(description="name or number of the step; steps add up")
+    max_share: Share = Field(description="most of the requirement that the step can do without")
+    usd_per_t: Number = Field(description="cost per t of requirement done without")
+
+
 class Bloc(Row):
     """A country's membership of a group of countries."""
 
@@ -289,21 +353,15 @@ class Source(Row):
 TABLES: dict[str, type[Row]] = {
     row.table: row
     for row in (
-        Material, Supplier, SupplierYear, Byproduct, Lane, Demand, Feedstock, Bloc, Risk, Assumption, Source,
+        Material, Supplier, SupplierYear, Byproduct, Lane, Demand, Feedstock, Stock, Substitution, Bloc, Risk,
+        Assumption, Source,
     )
 }  # fmt: skip
 REQUIRED_TABLES = ("materials", "suppliers", "demand")
 
 # Named by the contract, not delivered yet: refused by name so that nothing is silently ignored.
-LATER_TABLES = {"stock": "stockpiles", "disruptions": "disruptions"}
-LATER_COLUMNS = {
-    "suppliers": {
-        **dict.fromkeys(
-            ("max_expansion_t", "capex_usd_per_t", "lead_years", "open_usd", "life_years", "ramp_years",
-             "cost_of_capital"), "expansion over the years"),
-        "surge_share": "disruptions",
-    }
-}  # fmt: skip
+LATER_TABLES = {"disruptions": "disruptions"}
+LATER_COLUMNS = {"suppliers": {"surge_share": "disruptions"}}
 
 
 @dataclass(frozen=True)
@@ -322,6 +380,8 @@ class Column:
     @property
     def unit(self) -> str:
         """The unit that the name states, in words; blank where it has none."""
+        if self.table == "stock" and self.name in ("opening_t", "max_t", "closing_min_t"):
+            return "t"
         return unit_of(self.name)
 
 
@@ -358,7 +418,8 @@ def _allowed(annotation: Any, metadata: Any) -> Allowed:
 
 _UNITS = (
     ("_kgco2e_per_t", "kg CO2e per t"), ("_usd_per_t", "USD per t"), ("_usd_per_y", "USD per year"),
-    ("t_per_t", "t per t"), ("_share", "share"), ("_usd", "USD"), ("_t", "t per year"), ("year", "year"),
+    ("usd_per_t_y", "USD per t and year"), ("usd_per_t", "USD per t"), ("t_per_t", "t per t"), ("_share", "share"),
+    ("_years", "years"), ("cost_of_capital", "share"), ("_usd", "USD"), ("_t", "t per year"), ("year", "year"),
 )  # fmt: skip
 
 

@@ -6,21 +6,29 @@ import numpy as np
 import pandas as pd
 
 from models.case import Floats
-from models.costs import COSTS, cost_minerals, cost_vectors
+from models.costs import COSTS, cost_entries, cost_minerals, cost_vectors
 from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.tonnage import SMALLEST_T as SMALLEST_T
 from optimizer.tonnage import Tonnage
+from optimizer.year_measures import (
+    capacity_table,
+    expansion_table,
+    project_table,
+    stock_table,
+    substitution_table,
+    usable_t,
+)
 
 
 def supplier_table(layout: Layout, x: Floats) -> pd.DataFrame:
-    """Every supplier in every year: produced_t (0 below 1e-6 t), capacity_t, what it makes and where."""
+    """Every supplier in every year: produced_t (0 below 1e-6 t), capacity_t (with what is usable of expansions)."""
     case = layout.case
     years, count = np.array(case.years), len(case.suppliers)
     produced = np.zeros((count, len(years)))
     values = x[layout.columns("production")]
     produced[layout.production_supplier, layout.production_year] = np.where(values < SMALLEST_T, 0.0, values)
-    capacity = np.where(case.active, case.by_year("capacity_t"), 0.0)
+    capacity = np.where(case.active, case.by_year("capacity_t") + usable_t(layout, x), 0.0)
     keys = ["supplier", "name", "country", "controller", "channel", "mineral", "material", "stage"]
     table = case.suppliers[keys].loc[np.repeat(np.arange(count), len(years))].reset_index(drop=True)
     table["year"] = np.tile(years, count)
@@ -69,21 +77,20 @@ def shortage_table(layout: Layout, x: Floats) -> pd.DataFrame:
 
 
 def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:
-    """Undiscounted cost by family, mineral and year, USD a year; adds up to cost_usd_per_y."""
-    minerals = cost_minerals(layout)
-    years = np.array(layout.case.years)
-    parts = []
-    for name, vector in cost_vectors(layout).items():
-        usd = vector.usd_per_unit * x[vector.columns]
-        paid = np.flatnonzero(usd)
-        columns = vector.columns[paid]
-        parts.append(pd.DataFrame({
-            "cost": name, "mineral": minerals[columns], "year": years[layout.column_year[columns]],
-            "usd_per_y": usd[paid],
-        }))  # fmt: skip
-    every = pd.concat(parts, ignore_index=True)
-    table = every.groupby(["cost", "mineral", "year"], as_index=False)[["usd_per_y"]].sum()
-    table = table[table["usd_per_y"] != 0]
+    """Undiscounted cost by family, mineral and year, USD a year: what buyers pay (adds up to cost_usd_per_y), and
+    what the public pays.
+    """
+    entries, minerals = cost_entries(layout), cost_minerals(layout)
+    value = x[entries.columns]
+    usd, public = entries.usd_per_unit * value, entries.public_usd_per_unit * value
+    paid = np.flatnonzero((usd != 0) | (public != 0))
+    every = pd.DataFrame({
+        "cost": np.array(COSTS, dtype=object)[entries.family[paid]], "mineral": minerals[entries.columns[paid]],
+        "year": np.array(layout.case.years)[entries.year[paid]], "usd_per_y": usd[paid],
+        "public_usd_per_y": public[paid],
+    })  # fmt: skip
+    table = every.groupby(["cost", "mineral", "year"], as_index=False)[["usd_per_y", "public_usd_per_y"]].sum()
+    table = table[(table["usd_per_y"] != 0) | (table["public_usd_per_y"] != 0)]
     order = {name: place for place, name in enumerate(COSTS)}
     return table.sort_values(["cost", "mineral", "year"], key=lambda c: c.map(order) if c.name == "cost" else c,
                              ignore_index=True)  # fmt: skip
@@ -115,9 +122,13 @@ def tables_of(
     """All tables of a plan."""
     tonnage = Tonnage(layout)
     mix = tonnage.measure(x)
+    suppliers, expansion = supplier_table(layout, x), expansion_table(layout, x)
+    expanded = np.where(layout.case.active, usable_t(layout, x), 0.0).ravel()
     return {
-        "suppliers": supplier_table(layout, x), "flows": flow_table(layout, x),
+        "suppliers": suppliers, "flows": flow_table(layout, x),
         "shares": tonnage.share_table(mix), "risk": tonnage.risk_table(mix),
         "rules": rule_table(layout, rows, x, prices), "shortage": shortage_table(layout, x),
-        "costs": cost_table(layout, x),
+        "costs": cost_table(layout, x), "expansion": expansion, "projects": project_table(layout, expansion),
+        "capacity": capacity_table(suppliers, expanded), "stock": stock_table(layout, x),
+        "substitution": substitution_table(layout, x),
     }  # fmt: skip

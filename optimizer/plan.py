@@ -21,17 +21,23 @@ JSON_TABLES = {
     "rules": ("rule", "kind", "bound", "stage", "mineral", "material", "member", "year", "value", "limit", "binding",
               "price_usd_per_y", "denominator"),
     "shortage": ("market", "sector", "material", "year", "t"),
-    "costs": ("cost", "mineral", "year", "usd_per_y"),
+    "costs": ("cost", "mineral", "year", "usd_per_y", "public_usd_per_y"),
+    "expansion": ("supplier", "year", "t", "usd_per_y", "opened", "usable_from", "usable_to", "capital_usd",
+                  "public_usd_per_y"),
+    "stock": ("market", "material", "year", "built_t", "drawn_t", "end_t", "days"),
+    "substitution": ("market", "material", "step", "year", "t"),
 }  # fmt: skip
+# Tables of a run folder: those, and what they add up to.
+RUN_TABLES = (*JSON_TABLES, "projects", "capacity")
 
 
 @dataclass
 class Plan:
     """A plan and everything measured on it, or a ``status`` without one.
 
-    ``tables``: suppliers, flows, shares, risk, rules, shortage, costs (long, units in the column names).
-    ``status_quo``: the same tables for going on as today, None where the case has none. Money is undiscounted
-    USD a year except ``objective_usd``, the discounted sum.
+    ``tables``: those of RUN_TABLES (long, units in the column names). ``status_quo``: the same tables for going on as
+    today, None where the case has none. Money is undiscounted USD a year except ``objective_usd``, the discounted
+    sum. ``cost_usd_per_y`` is what buyers pay, ``public_usd_per_y`` what the public pays beside it.
     """
 
     case: str
@@ -40,6 +46,7 @@ class Plan:
     years: tuple[int, ...] = ()
     objective_usd: float | None = None
     cost_usd_per_y: dict[int, float] = field(default_factory=dict)
+    public_usd_per_y: dict[int, float] = field(default_factory=dict)
     gap: float | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     status_quo: dict[str, Any] | None = None
@@ -81,13 +88,14 @@ class Plan:
         document: dict[str, Any] = {
             "status": self.status, "objective_usd": self.objective_usd,
             "cost_usd_per_y": {str(year): value for year, value in self.cost_usd_per_y.items()},
+            "public_usd_per_y": {str(year): value for year, value in self.public_usd_per_y.items()},
             "gap": self.gap, "audit": self.audit, "run": self.run, "case": self.case, "title": self.title,
             "years": list(self.years),
         }  # fmt: skip
         for name, columns in JSON_TABLES.items():
             table = self.tables.get(name)
             document[name] = [] if table is None else records(table[list(columns)])
-        document.update(expansion=[], stock=[], resilience=[])
+        document.update(resilience=[])
         document["status_quo"] = None if self.status_quo is None else self._status_quo_json()
         document.update(changes=clean(self.changes), warnings=self.warnings, about=clean(self.about))
         if not self.ok:

@@ -13,7 +13,7 @@ from typing import Any
 from models.audit import Answer, audit
 from models.case import Case, Change
 from models.changes import Request, change
-from models.costs import objective, usd_per_unit
+from models.costs import cost_entries, objective
 from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
@@ -190,10 +190,11 @@ def _relaxed(plan: Plan, case: Case, repair: Repair) -> Case:
 
 
 def _fill(plan: Plan, layout: Layout, x: Any) -> None:
-    cost = usd_per_unit(layout) * x
-    plan.cost_usd_per_y = {
-        year: float(cost[layout.column_year == at].sum()) for at, year in enumerate(layout.case.years)
-    }
+    entries, years = cost_entries(layout), layout.case.years
+    paid = entries.per_year(entries.usd_per_unit, x, len(years))
+    public = entries.per_year(entries.public_usd_per_unit, x, len(years))
+    plan.cost_usd_per_y = {year: float(usd) for year, usd in zip(years, paid, strict=True)}
+    plan.public_usd_per_y = {year: float(usd) for year, usd in zip(years, public, strict=True)}
     plan.objective_usd = float(objective(layout) @ x)
 
 
@@ -266,7 +267,9 @@ def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) ->
     assert plan.objective_usd is not None
     answer = Answer(
         suppliers=tables["suppliers"], flows=tables["flows"], shortage=tables["shortage"], rules=shown,
-        costs=tables["costs"], cost_usd_per_y=plan.cost_usd_per_y, objective_usd=plan.objective_usd,
+        costs=tables["costs"], expansion=tables["expansion"], stock=tables["stock"],
+        substitution=tables["substitution"], cost_usd_per_y=plan.cost_usd_per_y,
+        public_usd_per_y=plan.public_usd_per_y, objective_usd=plan.objective_usd,
         status_quo=status_quo, status_quo_usd_per_y=today,
     )  # fmt: skip
     return [finding.as_dict() for finding in audit(case, answer)]

@@ -16,7 +16,7 @@ import tomli_w
 from models.case import Case
 from models.problems import CaseError, Problem
 from models.tables import TABLES, columns
-from optimizer.plan import JSON_TABLES, Plan, clean
+from optimizer.plan import RUN_TABLES, Plan, clean
 
 
 def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
@@ -187,16 +187,15 @@ def read_run(folder: str | Path) -> Plan:
             case=document["case"], title=document["title"], status=document["status"], years=tuple(document["years"]),
             objective_usd=document["objective_usd"],
             cost_usd_per_y={int(year): value for year, value in document["cost_usd_per_y"].items()},
+            public_usd_per_y={int(year): value for year, value in document["public_usd_per_y"].items()},
             gap=document["gap"], changes=document["changes"], warnings=document["warnings"], about=document["about"],
             audit=document["audit"], run=str(path.parent),
         )  # fmt: skip
-        plan.tables = {name: read_table(path.parent / "tables" / f"{name}.csv") for name in JSON_TABLES}
+        plan.tables = {name: read_table(path.parent / "tables" / f"{name}.csv") for name in RUN_TABLES}
         quo = document["status_quo"]
         if quo is not None:
             quo["cost_usd_per_y"] = {int(year): value for year, value in quo["cost_usd_per_y"].items()}
-            quo["tables"] = {
-                name: read_table(path.parent / "tables" / f"status_quo_{name}.csv") for name in JSON_TABLES
-            }
+            quo["tables"] = {name: read_table(path.parent / "tables" / f"status_quo_{name}.csv") for name in RUN_TABLES}
             plan.status_quo = quo
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"not a run folder of oremix ({error}): give the folder that `oremix optimize` printed last"
@@ -206,7 +205,7 @@ def read_run(folder: str | Path) -> Plan:
 
 _TEXT = frozenset(
     ("supplier", "name", "country", "controller", "channel", "mineral", "material", "stage", "origin", "destination",
-     "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost")
+     "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost", "step")
 )  # fmt: skip
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from models.build import template_key, template_model
+from models.build import linking_model, template_key, template_model
 from models.capacity import used_at_most_t
 from models.case import Flags, Floats
 from models.costs import objective
 from models.lanes import Ints
-from models.layout import FAMILIES, Layout
+from models.layout import FAMILIES, LINKING, YEARLY, Layout
 from models.rule_rows import RuleRow
 from models.rules import LINEAR, switched_t
 from optimizer.program import Names, Program
@@ -63,7 +63,7 @@ def find_template(layout: Layout) -> Template:
     years = len(layout.case.years)
     chosen: dict[str, Ints] = {}
     found = []
-    for family in FAMILIES:
+    for family in YEARLY:
         first, entry = _union(years, layout.keys(family), layout.year_of(family))
         chosen[family] = first
         found.append(np.where(entry >= 0, entry + layout.offsets[family], -1))
@@ -96,6 +96,7 @@ def stamp(
     if layout.status_quo:
         _status_quo_factors(blocks, layout)
         return blocks.program()
+    _linking(blocks, layout, compiler)
     _rule_rows(blocks, rows)
     _supplier_counts(blocks, layout, rows)
     return blocks.program()
@@ -140,6 +141,7 @@ class _Blocks:
         integer = np.zeros(self.unmet + 1, dtype=bool)
         lower, used = layout.lower_t, layout.columns("used")
         integer[used] = not layout.status_quo
+        integer[layout.columns("opened")] = True
         if layout.status_quo and len(used):
             lower = lower.copy()
             lower[used] = 1.0
@@ -231,6 +233,20 @@ def _family_rows(
         there = maker >= 0
         whole = maker[there]
     return there, whole, np.broadcast_to(low, there.shape)[there], np.broadcast_to(high, there.shape)[there]
+
+
+def _linking(blocks: _Blocks, layout: Layout, compiler: Callable[[Any], Program]) -> None:
+    """The rows that link years (expansion, stock), compiled once for the whole horizon."""
+    if not any(layout.sizes[family] for family in LINKING):
+        return
+    whole = compiler(linking_model(layout))
+    columns, coo, start = _layout_columns(whole, layout), whole.matrix.tocoo(), 0
+    for family, indices in whole.rows.blocks:
+        end = start + len(indices)
+        mine = (coo.row >= start) & (coo.row < end)
+        terms = coo.row[mine].astype(np.int64) - start, columns[coo.col[mine]], coo.data[mine]
+        blocks.add(family, indices, terms, whole.row_lower[start:end], whole.row_upper[start:end])
+        start = end
 
 
 def _rule_rows(blocks: _Blocks, rows: Sequence[RuleRow]) -> None:

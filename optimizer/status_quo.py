@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from models.case import Case, Floats
-from models.costs import cost_materials, objective, usd_per_unit
+from models.costs import cost_entries, cost_materials, objective
 from models.layout import Layout, lay_out
 from optimizer.certificate import Certificate
 from optimizer.compiling import compile_model
@@ -47,11 +47,12 @@ class StatusQuo:
 
     def cost_usd_per_y(self) -> dict[tuple[str, str, int], float]:
         """(mineral, material, year) -> undiscounted cost; "" stands for all."""
-        cost = usd_per_unit(self.layout) * self.x
-        case, materials = self.layout.case, cost_materials(self.layout)
+        case, entries = self.layout.case, cost_entries(self.layout)
+        cost = entries.usd_per_unit * self.x[entries.columns]
+        materials = cost_materials(self.layout)[entries.columns]
         found: dict[tuple[str, str, int], float] = {}
         for at, year in enumerate(case.years):
-            inside = self.layout.column_year == at
+            inside = entries.year == at
             by_material = np.bincount(materials[inside], weights=cost[inside], minlength=len(case.materials))
             found["", "", year] = float(cost[inside].sum())
             for material, mineral, usd in zip(
@@ -94,6 +95,7 @@ def find_status_quo(case: Case, limits: Limits) -> StatusQuo:
     x = spread(solution.x, columns)
     made = x[layout.columns("production")]
     x[layout.columns("used")] = made[layout.used_production] >= 1e-6
+    x[layout.columns("stock")] = layout.stock_lower_t  # stays as it is, and is held
     materials = case.materials["material"].to_numpy()
     factors = {
         (str(materials[index[0]]), case.years[index[1]]): float(solution.x[column])

@@ -17,8 +17,9 @@ import numpy as np
 
 from models.case import Case, Floats
 from models.changes import Request, change, current_value
+from models.existing import extent
 from models.lanes import Ints
-from models.layout import Layout, extent, lay_out
+from models.layout import Layout, lay_out
 from models.problems import CaseError
 from models.rule_rows import RuleRow, RuleRows
 from optimizer.compiling import compile_model

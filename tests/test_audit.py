@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 
 from models import audit as audit_module
-from models import audit_facts, audit_rules
+from models import audit_facts, audit_rules, audit_years
 from models.audit import CHECKS, Answer, audit
 from models.audit_facts import Facts, Lanes
 from models.case import Case, load_case
+from tests.test_audit_years import WRONG as WRONG_OVER_YEARS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -187,6 +188,17 @@ def frame(columns: str, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
+def paid(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Costs that buyers pay alone."""
+    return frame("cost mineral year usd_per_y", rows).assign(public_usd_per_y=0.0)
+
+
+NOTHING_OVER_YEARS: dict[str, Any] = {
+    "expansion": frame("supplier year t opened usd_per_y public_usd_per_y", []),
+    "stock": frame("market material year built_t drawn_t end_t", []),
+    "substitution": frame("market material step year t", []),
+    "public_usd_per_y": {2026: 0.0, 2028: 0.0},
+}
 RULE_COLUMNS = "rule kind bound mineral material member year value limit"
 NEAR, FAR = 29.6 / 44, 14.4 / 44  # 2028: refinery and recycler, importer
 
@@ -236,7 +248,7 @@ def right_answer() -> Answer:
         ]),
         shortage=frame("market material sector year t", [("home", "salt", "grid", 2026, 1.0)]),
         rules=frame(RULE_COLUMNS, rules),
-        costs=frame("cost mineral year usd_per_y", [
+        costs=paid([
             ("production", "lithium", 2026, 1240.0), ("fixed", "lithium", 2026, 50.0),
             ("freight", "lithium", 2026, 145.0), ("duty", "lithium", 2026, 100.0),
             ("collection", "lithium", 2026, 30.0), ("shortage", "lithium", 2026, 500.0),
@@ -245,6 +257,7 @@ def right_answer() -> Answer:
             ("freight", "lithium", 2028, 124.0), ("duty", "lithium", 2028, 3080.0),
             ("collection", "lithium", 2028, 36.0), ("freight", "cobalt", 2028, 1.0),
         ]),
+        **NOTHING_OVER_YEARS,
         cost_usd_per_y={2026: 2066.0, 2028: 4545.4},
         objective_usd=2066.0 * (1 + 1 / 1.1) + 4545.4 * (1 / 1.21 + 1 / 1.331),
         status_quo_usd_per_y={
@@ -270,7 +283,7 @@ def today_answer() -> Answer:
         ]),
         shortage=frame("market material sector year t", []),
         rules=frame(RULE_COLUMNS, []),
-        costs=frame("cost mineral year usd_per_y", [
+        costs=paid([
             ("production", "lithium", 2026, 170.0 + 170.0 + 153.0), ("fixed", "lithium", 2026, 50.0),
             ("freight", "lithium", 2026, 34.0 + 4.5 + 16.0 + 25.5), ("freight", "cobalt", 2026, 0.85),
             ("duty", "lithium", 2026, 34.0 + 6375.0),
@@ -278,6 +291,7 @@ def today_answer() -> Answer:
             ("freight", "lithium", 2028, 44.0 + 7.0 + 16.0 + 33.0), ("freight", "cobalt", 2028, 1.0),
             ("duty", "lithium", 2028, 44.0 + 8250.0),
         ]),
+        **NOTHING_OVER_YEARS,
         cost_usd_per_y={2026: 7032.85, 2028: 9127.0},
         objective_usd=7032.85 * (1 + 1 / 1.1) + 9127.0 * (1 / 1.21 + 1 / 1.331),
         status_quo=True,
@@ -428,8 +442,8 @@ WRONG: list[tuple[str, Edit]] = [
     ),
     ("cost", cell("costs", {"cost": "freight", "mineral": "cobalt", "year": 2026}, mineral="lithium")),
     ("cost", without("costs", cost="freight", mineral="cobalt", year=2028)),
-    ("cost", added("costs", "capital", "lithium", 2028, 5.0)),
-    ("cost", added("costs", "freight", "lithium", 2027, 5.0)),
+    ("cost", added("costs", "capital", "lithium", 2028, 5.0, 0.0)),
+    ("cost", added("costs", "freight", "lithium", 2027, 5.0, 0.0)),
     ("year_cost", field(cost_usd_per_y={2026: 2066.1, 2028: 4545.4})),
     ("year_cost", field(cost_usd_per_y={2026: 2066.0})),
     ("year_cost", field(cost_usd_per_y={2026: 2066.0, 2028: 4545.4, 2030: 1.0})),
@@ -502,7 +516,7 @@ def test_each_wrong_claim_of_going_on_as_today_is_caught(today: Case, check: str
 def noted_checks() -> set[str]:
     """The names that the modules pass to a recording method."""
     found: set[str] = set()
-    for module in (audit_module, audit_facts, audit_rules):
+    for module in (audit_module, audit_facts, audit_rules, audit_years):
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]
@@ -512,7 +526,7 @@ def noted_checks() -> set[str]:
 
 
 def test_every_check_has_a_wrong_claim_that_it_catches() -> None:
-    assert set(CHECKS) == {check for check, _ in WRONG + WRONG_TODAY}
+    assert set(CHECKS) == {check for check, _ in WRONG + WRONG_TODAY + WRONG_OVER_YEARS}
     assert set(CHECKS) == noted_checks()
 
 
@@ -811,8 +825,9 @@ def test_a_row_of_supply_holds_where_nothing_flows(tmp_path: Path, value: float)
             "market material sector year t", [("home", "salt", "grid", 2026, 1.0), ("home", "cobalt", "", 2026, 1.0)]
         ),
         rules=frame(RULE_COLUMNS, rows),
-        costs=pd.concat([costs, frame("cost mineral year usd_per_y", [("shortage", "cobalt", 2026, 10.0)])]),
+        costs=pd.concat([costs, paid([("shortage", "cobalt", 2026, 10.0)])]),
         cost_usd_per_y={2026: 2075.0},
+        public_usd_per_y={2026: 0.0},
         objective_usd=2075.0,
     )
     (finding,) = audit(case, answer)
@@ -837,8 +852,8 @@ def test_finding_is_valid_json(case: Case) -> None:
 
 
 def test_the_audit_knows_nothing_of_the_model() -> None:
-    allowed = {"models.audit_facts", "models.audit_rules", "models.audit", "models.case"}
-    for module in (audit_module, audit_facts, audit_rules):
+    allowed = {"models.audit_facts", "models.audit_rules", "models.audit_years", "models.audit", "models.case"}
+    for module in (audit_module, audit_facts, audit_rules, audit_years):
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
             names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []

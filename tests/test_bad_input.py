@@ -312,18 +312,14 @@ SETTINGS = (
 )  # fmt: skip
 
 LATER = (
-    Bad("stock.csv", (Found("tables/stock.csv", says=("stock",)),), tables={"stock": "material\nmetal\n"}),
     Bad("disruptions.csv", (Found("tables/disruptions.csv", says=("disruption",)),), tables={"disruptions": "scenario,probability\nx,0.1\n"}),
     *(
         Bad(column, (Found(SUP, 1, column, says=("this version",)),),
             tables={"suppliers": TABLES["suppliers"].replace("\n", ",1\n").replace("to_year,1", f"to_year,{column}")})
-        for column in ("max_expansion_t", "capex_usd_per_t", "lead_years", "open_usd", "life_years", "ramp_years",
-                       "cost_of_capital", "surge_share")
+        for column in ("surge_share",)
     ),
     rule("kind survive", 'name = "r"\nkind = "survive"\nlose = "each country"\nserve = 0.8', Found(TOM, column="rules.r.kind", value="survive", says=("this version",))),
     rule("kind provenance", 'name = "r"\nkind = "provenance"\nwhere = { bloc = "covered" }', Found(TOM, column="rules.r.kind", value="provenance", says=("this version",))),
-    rule("kind stock_days", 'name = "r"\nkind = "stock_days"\ndays = 30', Found(TOM, column="rules.r.kind", value="stock_days", says=("this version",))),
-    rule("a capital budget", 'name = "r"\nkind = "budget"\nof = "capital"\nmax_usd_per_y = 1', Found(TOM, column="rules.r", says=("capital", "this version"))),
     toml("kind survive in a scenario", "[market]",
          '[[scenarios.x.rules]]\nname = "y"\nkind = "survive"\nlose = "each country"\nserve = 0.8\n[market]', Found(TOM, says=("survive",))),
 )  # fmt: skip
@@ -377,13 +373,13 @@ def test_problems_of_cells_and_rules_come_all_at_once(write_case: Callable[..., 
     tables = dict(TABLES)
     tables["demand"] = "material,year,required_t\nmetal,1026,400\nmetal,2030,many\nmetal,2031\n"
     tables["suppliers"] = tables["suppliers"].replace("AUS", "aus").replace("2000", "-1").replace("0.8,300", "0,300")
-    tables["stock"] = "material\n"
+    tables["disruptions"] = "scenario\n"
     rules = '[[rules]]\nname = "a"\nkind = "hhi"\nmax = 3\n[[rules]]\nname = "b"\nkind = "hhi"\nmaxx = 3\n'
     done = oremix("check", write_case(tables, TOML + rules), "--json")
     assert done.code == 2
     assert places(done.document["errors"]) >= {
         (DEM, 2, "year"), (DEM, 3, "required_t"), (DEM, 4, ""), (SUP, 2, "country"), (SUP, 2, "capacity_t"),
-        (SUP, 5, "recovery"), ("tables/stock.csv", None, ""), (TOM, None, "rules.a"), (TOM, None, "rules.b.max"),
+        (SUP, 5, "recovery"), ("tables/disruptions.csv", None, ""), (TOM, None, "rules.a"), (TOM, None, "rules.b.max"),
         (TOM, None, "rules.b.maxx"),
     }  # fmt: skip
 

@@ -97,6 +97,10 @@ name = "g"
 kind = "suppliers"
 min = 1
 max = 4
+[[rules]]
+name = "h"
+kind = "stock_days"
+days = 20
 [scenarios.export_ban]"""
 
 
@@ -108,7 +112,13 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Case:
     toml = folder / "case.toml"
     toml.write_text(toml.read_text(encoding="utf-8").replace("[scenarios.export_ban]", RULES, 1), encoding="utf-8")
     tables = folder / "tables"
-    add_columns(tables / "suppliers.csv", "supplier", {"usa_refinery": {"lot_t": "50", "fixed_usd_per_y": "1000"}})
+    add_columns(tables / "suppliers.csv", "supplier", {
+        "usa_refinery": {"lot_t": "50", "fixed_usd_per_y": "1000", "max_expansion_t": "100", "open_usd": "5"},
+    })  # fmt: skip
+    (tables / "stock.csv").write_text("material,closing_min_t\nlithium_chemicals,5\n", encoding="utf-8")
+    (tables / "substitution.csv").write_text(
+        "material,year,step,max_share,usd_per_t\nlithium_chemicals,2030,thrift,0.1,9000\n", encoding="utf-8"
+    )
     add_columns(tables / "demand.csv", "material", {"lithium_chemicals": {"shortage_usd_per_t": "90000"}})
     (tables / "byproducts.csv").write_text(
         "supplier,material,t_per_t\naus_mine,lithium_chemicals,0.01\n", encoding="utf-8"

@@ -34,6 +34,11 @@ REGISTER = {
     "counted_at_least": "suppliers_min",
     "counted_at_most": "suppliers_max",
     "supplier_count": "suppliers_max",
+    "capacity_expanded": "expansion",
+    "expansion_limit": "expansion",
+    "opened_once": "expansion_twice",
+    "stock_balance": "stock_carried",
+    "closing_stock": "stock_carried",
 }
 
 
@@ -53,6 +58,16 @@ def test_hand_case(folder: Path) -> None:
         assert made[supplier, plan.years[0]] == pytest.approx(tonnes, rel=1e-6, abs=1e-5), supplier
     for year, usd in expected.get("cost_usd_per_y", {}).items():
         assert plan.cost_usd_per_y[int(year)] == pytest.approx(usd, rel=1e-6, abs=1e-6)
+    for year, usd in expected.get("public_usd_per_y", {}).items():
+        assert plan.public_usd_per_y[int(year)] == pytest.approx(usd, rel=1e-6, abs=1e-6)
+    if "expansion" in expected:
+        decided = plan.tables["expansion"].to_dict("records")
+        found = {f"{row['supplier']} {row['year']}": [row["t"], row["usd_per_y"]] for row in decided}
+        assert found == {name: pytest.approx(values) for name, values in expected["expansion"].items()}
+    if "stock" in expected:
+        listed = plan.tables["stock"].to_dict("records")
+        moved = {f"{r['material']} {r['year']}": [r["built_t"], r["drawn_t"], r["end_t"]] for r in listed}
+        assert moved == {name: pytest.approx(values) for name, values in expected["stock"].items()}
     assert plan.tables["costs"]["usd_per_y"].sum() == pytest.approx(sum(plan.cost_usd_per_y.values()))
     if "status_quo" in expected:
         today = optimize(load_case(folder), status_quo=True)

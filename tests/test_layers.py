@@ -19,10 +19,23 @@ FORMULATION = {f"models/{name}.py" for name in ("build", "network", "capacity", 
 ENGINE, COMPILER = "optimizer/engine.py", "optimizer/compiling.py"
 COMPILER_TAKES = {"LinearStandardFormCompiler", "BlockData"}
 # The audit works everything out anew: it may know none of these.
-AUDIT = ("models/audit.py", "models/audit_facts.py", "models/audit_rules.py")
+AUDIT = ("models/audit.py", "models/audit_facts.py", "models/audit_rules.py", "models/audit_years.py")
 UNKNOWN_TO_AUDIT = {
     f"models.{name}"
-    for name in ("network", "layout", "lanes", "rules", "rule_rows", "rule_checks", "capacity", "costs", "build")
+    for name in (
+        "network",
+        "layout",
+        "lanes",
+        "rules",
+        "rule_rows",
+        "rule_checks",
+        "capacity",
+        "costs",
+        "build",
+        "existing",
+        "expansion",
+        "year_checks",
+    )
 }
 HEAVY = ("pandas", "pyomo", "highspy", "pydantic", "numpy", "scipy")
 

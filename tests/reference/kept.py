@@ -52,10 +52,19 @@ def values(case: Case, answer: Answer, quo: Answer | None, rule: dict[str, Any],
         )
         out = []
         for scope in scopes:
-            spent = sum(usd for (y, m), usd in answer.cost_by_material.items() if y == year and m in scope)
+            purses = {"capital": answer.capital_by_material, "public": answer.public_by_material}
+            purse = purses.get(rule.get("of", "all"), answer.cost_by_material)
+            spent = sum(usd for (y, m), usd in purse.items() if y == year and m in scope)
             base = sum(usd for (y, m), usd in quo.cost_by_material.items() if y == year and m in scope) if quo else 0.0
             out.append((spent - (base if rule.get("of") == "premium" else 0.0), float(rule["max_usd_per_y"]), spent))
         return out
+    if kind == "stock_days":
+        least = float(rule["days"]) / 365.0
+        return [
+            (least * case.required(m, year, market), answer.stock[market, m, year], answer.stock[market, m, year])
+            for market, m in case.stocks
+            if m in meant and rule.get("market", market) == market
+        ]
     if kind == "emissions":
         out = []
         for mineral in {case.materials[m].mineral for m in case.delivered()} & set(minerals):

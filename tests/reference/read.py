@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 Lane = tuple[str, str, str]  # origin, destination, material
+SUPPORTS = ("credit_share", "credit_usd_per_t", "grant_share", "floor_usd_per_t")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,47 @@ class Supplier:
     emissions: float
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How a supplier may grow, section 1.3, and what supports it."""
+
+    most: float
+    capex: float
+    opening: float
+    lead: float
+    life: float | None
+    ramp: float
+    rate: float
+    payer: str
+
+    def usable(self, decided: int, year: int) -> bool:
+        end = decided + self.lead + self.life if self.life is not None else float("inf")
+        return decided + self.lead <= year < end
+
+    def part(self, decided: int, year: int) -> float:
+        if not self.usable(decided, year):
+            return 0.0
+        k = 0  # calendar years after the first usable one
+        while decided + self.lead <= year - k - 1:
+            k += 1
+        return (k + 1) / (self.ramp + 1) if k < self.ramp else 1.0
+
+    @property
+    def annuity(self) -> float:
+        n = 20.0 if self.life is None else self.life
+        return 1.0 / n if self.rate == 0.0 else self.rate / (1.0 - (1.0 + self.rate) ** -n)
+
+
+@dataclass(frozen=True)
+class Stock:
+    opening: float
+    most: float
+    build: float
+    draw: float
+    closing: float
+    hold: float
+
+
 @dataclass
 class Case:
     years: list[int]
@@ -58,16 +100,21 @@ class Case:
     risk_rows: dict[tuple[str, str], list[tuple[float, float]]]
     lane_rows: list[dict[str, str]]
     rules: list[dict[str, Any]]
+    growth: dict[str, Growth] = field(default_factory=dict)
+    base: dict[tuple[str, str], float] = field(default_factory=dict)  # (supplier, column) of credits, grants, floors
+    stocks: dict[tuple[str, str], Stock] = field(default_factory=dict)  # (market, material)
+    substitution: dict[tuple[str, str], list[tuple[int, float, float]]] = field(default_factory=dict)
     _lanes: dict[int, dict[Lane, tuple[float, float | None]]] = field(default_factory=dict)
 
     # ---- years
-    def weight(self, year: int) -> float:
+    def span(self, year: int) -> int:
         i = self.years.index(year)
         if i + 1 < len(self.years):
-            span = self.years[i + 1] - year
-        else:
-            span = year - self.years[i - 1] if i else 1
-        return sum((1.0 + self.rate) ** -(t - self.years[0]) for t in range(year, year + span))
+            return self.years[i + 1] - year
+        return year - self.years[i - 1] if i else 1
+
+    def weight(self, year: int) -> float:
+        return sum((1.0 + self.rate) ** -(t - self.years[0]) for t in range(year, year + self.span(year)))
 
     def in_bloc(self, bloc: str, country: str, year: int) -> bool:
         return any(b == bloc and c == country and lo <= year <= hi for b, c, lo, hi in self.bloc_rows)
@@ -95,6 +142,10 @@ class Case:
     def least(self, s: Supplier, year: int) -> float:
         return self._stepped(s, "min_t", year, s.least)
 
+    def support(self, s: Supplier, column: str, year: int) -> float:
+        """credit_share, credit_usd_per_t, grant_share or floor_usd_per_t of the year."""
+        return self._stepped(s, column, year, self.base.get((s.id, column), 0.0))
+
     def active(self, s: Supplier, year: int) -> bool:
         return s.first <= year <= s.last
 
@@ -121,6 +172,26 @@ class Case:
         if rows is None:
             return None
         return line([(y, t) for y, t, _ in rows], year), line([(y, c) for y, _, c in rows], year)
+
+    def steps_of(self, material: str, year: int) -> list[tuple[float, float]]:
+        """(most of the requirement, usd per t) of each step of substitution that is there in the year."""
+        out = []
+        for (of, _), rows in self.substitution.items():
+            past = [row for row in rows if row[0] <= year]
+            if of == material and past:
+                out.append(past[-1][1:])
+        return out
+
+    def could(self, s: Supplier, year: int) -> float:
+        """Most that a supplier could make in the year, with all that it may be expanded by."""
+        rates = sum(rate for (sid, _), rate in self.byproducts.items() if sid == s.id)
+        return (self.capacity(s, year) + self.growth[s.id].most) * (1.0 + rates)
+
+    def room(self, place: tuple[str, str], year: int) -> float:
+        """Most that can go into a stock in a year."""
+        stock = self.stocks[place]
+        made = sum(self.could(s, year) for s in self.suppliers.values())  # of anything: enough
+        return min(made, stock.build, stock.most / self.span(year))
 
     # ---- lanes
     def _grade(self, spec: str, node: str, country: str | None, year: int) -> int | None:
@@ -234,7 +305,7 @@ def read(folder: Path | str) -> Case:
     }
     steps: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for r in table(folder, "supplier_years"):
-        for column in ("capacity_t", "cost_usd_per_t", "min_t"):
+        for column in ("capacity_t", "cost_usd_per_t", "min_t", *SUPPORTS):
             if r.get(column, "") != "":
                 steps.setdefault((r["supplier"], column), []).append((int(r["year"]), float(r[column])))
     demand: dict[tuple[str, str, str], list[tuple[int, float, float | None]]] = {}
@@ -249,10 +320,38 @@ def read(folder: Path | str) -> Case:
     risk: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for r in table(folder, "risk"):
         risk.setdefault((r["country"], r["indicator"]), []).append((number(r, "year", -inf), float(r["value"])))
-    market = toml["market"]
+    market, rate = toml["market"], float(toml["horizon"].get("discount_rate", 0.0))
+    growth = {
+        r["supplier"]: Growth(
+            most=number(r, "max_expansion_t"),
+            capex=number(r, "capex_usd_per_t"),
+            opening=number(r, "open_usd"),
+            lead=number(r, "lead_years"),
+            life=number(r, "life_years") or None,
+            ramp=number(r, "ramp_years"),
+            rate=number(r, "cost_of_capital", rate),
+            payer=r.get("floor_paid_by", ""),
+        )
+        for r in table(folder, "suppliers")
+    }
+    stocks = {
+        (r.get("market", "") or "home", r["material"]): Stock(
+            opening=number(r, "opening_t"),
+            most=number(r, "max_t", inf),
+            build=number(r, "build_max_t", inf),
+            draw=number(r, "draw_max_t", inf),
+            closing=number(r, "closing_min_t"),
+            hold=number(r, "hold_usd_per_t_y"),
+        )
+        for r in table(folder, "stock")
+    }
+    substitution: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    for r in table(folder, "substitution"):
+        row = (int(r["year"]), float(r["max_share"]), float(r["usd_per_t"]))
+        substitution.setdefault((r["material"], r["step"]), []).append(row)
     return Case(
         years=list(toml["horizon"]["years"]),
-        rate=float(toml["horizon"].get("discount_rate", 0.0)),
+        rate=rate,
         home=market["home"],
         market_country={**market.get("countries", {}), "home": market["home"]},
         listed=toml.get("network", {}).get("lanes", "open") == "listed",
@@ -269,4 +368,8 @@ def read(folder: Path | str) -> Case:
         risk_rows=risk,
         lane_rows=table(folder, "lanes"),
         rules=[r for r in toml.get("rules", []) if r.get("enabled", True)],
+        growth=growth,
+        base={(r["supplier"], c): number(r, c) for r in table(folder, "suppliers") for c in SUPPORTS},
+        stocks=stocks,
+        substitution={key: sorted(rows) for key, rows in substitution.items()},
     )

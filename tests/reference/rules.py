@@ -84,11 +84,12 @@ def rows(case: Case, rule: dict[str, Any], net: dict[int, Year]) -> Iterator[Row
             if stage == "delivered":
                 material = basket[0]
                 required = case.required(material, year, market)
+                rooms = [case.room(place, year) for place in case.stocks if place[1] == material]
                 wants = {k for k, m, _ in case.demand if m == material and market in (None, k)}
                 for (origin, destination, moved), t in now.flow.items():
                     if moved == material and destination in wants:
                         tonnes[origin] = total((1.0, tonnes.get(origin, {})), (1.0, t))
-                        most[origin] = required
+                        most[origin] = required + sum(rooms)
             else:
                 minerals = {case.materials[m].mineral for m in basket}
                 required = sum(
@@ -117,6 +118,8 @@ def apply(case: Case, program: Program, net: dict[int, Year], quo_cost: QuoCost)
         kind = rule["kind"]
         if kind == "budget":
             budget(case, program, net, rule, quo_cost)
+        elif kind == "stock_days":
+            stock_days(case, program, net, rule)
         elif kind == "emissions":
             emissions(case, program, net, rule)
         elif kind in ("share", "each_share", "hhi", "index", "ban", "suppliers"):
@@ -190,13 +193,23 @@ def budget(case: Case, program: Program, net: dict[int, Year], rule: dict[str, A
     of = rule.get("of", "all")
     for year in years(case, rule):
         for scope in scopes:
-            spent = total(*((1.0, e) for m, e in net[year].cost.items() if m in scope))
+            purse = {"capital": net[year].capital, "public": net[year].public}.get(of, net[year].cost)
+            spent = total(*((1.0, e) for m, e in purse.items() if m in scope))
             allowance = float(rule["max_usd_per_y"])
             if of == "premium":
                 allowance += quo_cost(year, scope)
-            elif of != "all":  # neither capital nor credits exist in the foundation
-                continue
             program.row(spent, high=allowance)
+
+
+def stock_days(case: Case, program: Program, net: dict[int, Year], rule: dict[str, Any]) -> None:
+    for year in years(case, rule):
+        for market, material in case.stocks:
+            mineral = case.materials[material].mineral
+            meant = material in listed(rule["material"]) if "material" in rule else True
+            meant = meant and ("mineral" not in rule or mineral in listed(rule["mineral"]))
+            if meant and rule.get("market", market) == market:
+                least = float(rule["days"]) / 365.0 * case.required(material, year, market)
+                program.row(net[year].stored[market, material], low=least)
 
 
 def emissions(case: Case, program: Program, net: dict[int, Year], rule: dict[str, Any]) -> None:

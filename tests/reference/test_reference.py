@@ -24,6 +24,14 @@ def check(answer: Answer, expected: dict, years: list[int]) -> None:
         assert answer.produced[supplier, years[0]] == pytest.approx(t, rel=1e-6, abs=1e-5), supplier
     for year, usd in expected.get("cost_usd_per_y", {}).items():
         assert answer.cost_usd_per_y[int(year)] == pytest.approx(usd, rel=1e-6, abs=1e-6)
+    for year, usd in expected.get("public_usd_per_y", {}).items():
+        assert answer.public_usd_per_y[int(year)] == pytest.approx(usd, rel=1e-6, abs=1e-6)
+    for key, (t, _) in expected.get("expansion", {}).items():
+        supplier, year = key.split()
+        assert answer.expanded[supplier, int(year)] == pytest.approx(t)
+    for key, (_, _, end) in expected.get("stock", {}).items():
+        material, year = key.split()
+        assert answer.stock["home", material, int(year)] == pytest.approx(end, abs=1e-9)
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda p: p.name)
