@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from optimizer.notebook import Plots
 
 # Keys of the JSON document and the columns that it gives of each table (contract 4.1; more are welcome).
 JSON_TABLES = {
@@ -82,6 +85,19 @@ class Plan:
             raise ValueError(f"by = {by!r}: give cost, mineral or supplier")
         table = self.tables["costs"]
         return table.pivot_table(index=by, columns="year", values="usd_per_y", aggfunc="sum", fill_value=0.0)
+
+    @property
+    def plot(self) -> Plots:
+        """Charts as Plotly figures: ``plot.mix()``, ``plot.sankey()``, ``plot.frontier()``."""
+        from optimizer.notebook import Plots
+
+        return Plots({"plan": self})
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from optimizer.notebook import plan_html
+
+        return plan_html(self)
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``--json`` and plan.json."""

@@ -144,11 +144,7 @@ def _of(inputs: Inputs, run: Run) -> str:
 
 def flows(inputs: Inputs) -> Section:
     """Flow diagrams from countries through stages to markets, mineral by mineral."""
-    parts = []
-    for who, tables in inputs.sides.items():
-        run = next((run for run in inputs.runs if run.name == who), inputs.runs[0])
-        parts.append(summaries.links(tables, run.case).assign(who=who))
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat([summaries.links(t).assign(who=who) for who, t in inputs.sides.items()], ignore_index=True)
     table = table[table["year"].isin(inputs.years)]
     sides = [who for who in inputs.sides if who != "today"] + [who for who in inputs.sides if who == "today"]
     minerals = sorted(set(table["mineral"]))

@@ -233,29 +233,29 @@ def headline(plan: Plan, home: str) -> dict[str, Any]:
 _STAGE_WORDS = {"feedstock": "scrap", "extraction": "mining", "processing": "refining", "manufacturing": "making"}
 
 
-def links(tables: Mapping[str, pd.DataFrame], case: Case) -> pd.DataFrame:
+def links(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Flows from country to country, stage by stage: mineral, material, year, source, target, channel, t.
 
     A place is a country at what it makes ("China, refining"; the material where a stage has several), a pool of
-    feedstock, or a market. ``channel`` is that of the suppliers from which the band comes.
+    feedstock, or a market. ``channel`` is that of the suppliers from which the band comes. Feedstock counts under
+    the mineral of the recycler that takes it.
     """
-    suppliers = case.suppliers.set_index("supplier")
+    suppliers = tables["suppliers"].drop_duplicates("supplier").set_index("supplier")
     made = suppliers.groupby(["mineral", "stage"])["material"].transform("nunique")
     word = suppliers["stage"].map(_STAGE_WORDS).where(made == 1, suppliers["material"])
     names = suppliers["country"].map(lambda code: countries().get(code, code)) + ", " + word
     flows = tables["flows"]
+    taker = flows["destination"].map(suppliers["mineral"])
+    mineral = flows["material"].map(dict(zip(suppliers["material"], suppliers["mineral"], strict=True)))
+    mineral = mineral.fillna(flows["origin"].map(suppliers["mineral"])).fillna(taker)
     source = flows["origin"].map(names).fillna(flows["origin"].str.replace("feedstock:", "pool of ", regex=False))
-    elsewhere = flows["destination"].map(suppliers["mineral"]) != flows["material"].map(case.materials["mineral"])
     target = flows["destination"].map(names)
-    target = target.where(~elsewhere, target + " (" + flows["destination"].map(suppliers["mineral"]) + ")")
+    target = target.where(taker == mineral, target + " (" + taker + ")").fillna(flows["destination"] + " market")
     table = pd.DataFrame({
-        "mineral": flows["material"].map(case.materials["mineral"]), "material": flows["material"],
-        "year": flows["year"], "source": source, "target": target.fillna(flows["destination"] + " market"),
+        "mineral": mineral, "material": flows["material"], "year": flows["year"], "source": source, "target": target,
         "channel": flows["origin"].map(suppliers["channel"]).fillna("pool"), "t": flows["t"],
     })  # fmt: skip
     keys = [name for name in table.columns if name != "t"]
-    return (
-        table.groupby(keys, as_index=False, sort=False)[["t"]]
-        .sum()
-        .sort_values(["mineral", "year", "material", "t"], ascending=[True, True, True, False], ignore_index=True)
-    )
+    summed = table.groupby(keys, as_index=False, sort=False)[["t"]].sum()
+    order = ["mineral", "year", "material", "t"]
+    return summed.sort_values(order, ascending=[True, True, True, False], ignore_index=True)

@@ -13,6 +13,7 @@ from rich.text import Text
 from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
 from optimizer.sentences import cost_sentence
+from optimizer.terminal_charts import against_first, against_today
 
 CHANNELS = (
     ("domestic", "d", "green"),
@@ -62,6 +63,7 @@ def answer(console: Console, plan: Plan, year: int | None) -> None:
     _headline(console, plan)
     _costs(console, plan)
     _minerals(console, plan, at)
+    against_today(console, plan, at)
     _binding(console, plan)
     _short(console, plan)
     _proof(console, plan)
@@ -386,6 +388,7 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     console.print(
         Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI")
     )
+    against_first(console, dict(zip(names, plans, strict=True)), at)
     listed = [sorted(set(plan.tables["rules"]["rule"])) for plan in plans]
     if any(rules != listed[0] for rules in listed):
         every = list(dict.fromkeys(rule for rules in listed for rule in rules))
