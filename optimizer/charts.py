@@ -166,15 +166,18 @@ def _transparent(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.45)"
 
 
-def capacity(years: Sequence[int], made: Sequence[float], able: Sequence[float]) -> Figure:
-    """What is made in each year against what could be made."""
+def capacity(years: Sequence[int], made: Sequence[float], own: Sequence[float], added: Sequence[float]) -> Figure:
+    """What is made in each year against what could be made, with what expansions add."""
     x = [str(year) for year in years]
+    top = [a + b for a, b in zip(own, added, strict=True)]
+    able = [("with what is added", top, YELLOW)] if any(added) else []
     data: list[dict[str, Any]] = [
-        {"type": "bar", "name": "could be made", "x": x, "y": list(able), "marker": {"color": GREY, "opacity": 0.35},
-         "hovertemplate": "%{x}: capacity %{y:,.4~g} t<extra></extra>"},
-        {"type": "bar", "name": "made", "x": x, "y": list(made), "marker": {"color": PLAN}, "width": 0.45,
-         "hovertemplate": "%{x}: made %{y:,.4~g} t<extra></extra>"},
+        {"type": "bar", "name": name, "x": x, "y": list(values), "marker": {"color": colour, "opacity": 0.35},
+         "hovertemplate": f"%{{x}}: {name} %{{y:,.4~g}} t<extra></extra>"}
+        for name, values, colour in (*able, ("could be made", own, GREY))
     ]  # fmt: skip
+    data.append({"type": "bar", "name": "made", "x": x, "y": list(made), "marker": {"color": PLAN}, "width": 0.45,
+                 "hovertemplate": "%{x}: made %{y:,.4~g} t<extra></extra>"})  # fmt: skip
     return figure(data, 300, barmode="overlay", xaxis={"type": "category"},
                   yaxis={"title": {"text": "t a year"}, "exponentformat": "B", "rangemode": "tozero"})  # fmt: skip
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
 
 # Adds up only what a filter shows: 109 is SUM without hidden rows.
-_TOTALS = ("t", "produced_t", "capacity_t", "usd_per_y", "freight_usd_per_y", "duty_usd_per_y", "built_t", "drawn_t")
-_TOTALLED = ("suppliers", "flows", "costs", "shortage", "expansion", "stock")
+_TOTALS = ("t", "produced_t", "capacity_t", "usd_per_y", "public_usd_per_y", "freight_usd_per_y", "duty_usd_per_y",
+           "built_t", "drawn_t", "capital_usd", "hold_usd_per_y")  # fmt: skip
+_TOTALLED = ("suppliers", "flows", "costs", "shortage", "expansion", "stock", "substitution", "projects", "capacity")
 _NUMBER = "[>=100]#,##0;[<=-100]-#,##0;#,##0.00#"  # gallium in tens of tonnes beside nickel in hundreds of thousands
 
 

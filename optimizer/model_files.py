@@ -155,6 +155,41 @@ class Naming:
 
     _used_at_most = _used_at_least = _used
 
+    def _pile(self, place: int, year: int) -> tuple[Any, ...]:
+        pile = self.layout.case.stock.iloc[place]
+        return pile["market"], pile["material"], self.years[year]
+
+    def _built(self, i: int) -> tuple[Any, ...]:
+        return self._pile(self.layout.built_place[i], self.layout.built_year[i])
+
+    def _drawn(self, i: int) -> tuple[Any, ...]:
+        return self._pile(self.layout.drawn_place[i], self.layout.drawn_year[i])
+
+    def _stock(self, i: int) -> tuple[Any, ...]:
+        return self._pile(self.layout.stock_place[i], self.layout.stock_year[i])
+
+    _stock_balance = _closing_stock = _stock
+
+    def _substituted(self, i: int) -> tuple[Any, ...]:
+        step = self.layout.case.substitution.iloc[self.layout.substituted_step[i]]
+        market = self.places[len(self.suppliers) + self.layout.substituted_market[i]]
+        return market, step["material"], step["step"], self.years[self.layout.substituted_year[i]]
+
+    def _expansion(self, e: int) -> tuple[Any, ...]:
+        return self.suppliers[self.layout.expansion_supplier[e]], self.years[self.layout.expansion_year[e]]
+
+    def _opened(self, i: int) -> tuple[Any, ...]:
+        return self.suppliers[self.layout.opened_supplier[i]], self.years[self.layout.opened_year[i]]
+
+    def _capacity_expanded(self, p: int) -> tuple[Any, ...]:
+        return self._production(p)
+
+    def _expansion_limit(self, index: tuple[int, int]) -> tuple[Any, ...]:
+        return self._expansion(index[1])
+
+    def _opened_once(self, supplier: int) -> tuple[Any, ...]:
+        return (self.suppliers[supplier],)
+
     def _byproduct_made(self, index: tuple[int, int]) -> tuple[Any, ...]:
         supplier, year = self._production(index[0])
         return supplier, self.materials[index[1]], year

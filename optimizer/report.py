@@ -21,6 +21,7 @@ from optimizer.report_inputs import Inputs, read_inputs
 from optimizer.report_money import money_sections
 from optimizer.report_plan import plan_sections
 from optimizer.report_proof import mathematics, trust_sections
+from optimizer.report_years import over_years
 
 MADE_BY = '<meta name="generator" content="oremix'
 
@@ -72,6 +73,7 @@ def sections(inputs: Inputs) -> Iterator[Section]:
     if inputs.runs:
         yield from plan_sections(inputs)
         yield from money_sections(inputs)
+        yield over_years(inputs)
     yield from analysis_sections(inputs)
     if inputs.runs:
         yield from trust_sections(inputs)
@@ -107,7 +109,7 @@ def _subtitle(inputs: Inputs) -> str:
     if inputs.several:
         parts.append("runs: " + ", ".join(run.name for run in inputs.runs))
     if inputs.analyses:
-        parts.append("with " + ", ".join(analysis.name for analysis in inputs.analyses))
+        parts.append("with " + ", ".join(analysis.folder.resolve().name for analysis in inputs.analyses))
     return "; ".join(parts)
 
 

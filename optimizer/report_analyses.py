@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from optimizer import charts, summaries
+from optimizer.analysis_folder import Analysis
 from optimizer.console import money, percent, plain
 from optimizer.report_blocks import Chart, Column, Section, Table, country, listed, table_of
-from optimizer.report_inputs import Analysis, Inputs
+from optimizer.report_inputs import Inputs
 
 Block = Table | Chart
 Made = tuple[list[str], list[Block]]
@@ -32,9 +33,10 @@ def _section(
     for kind, make in kinds.items():
         found = inputs.of_kind(kind)
         for analysis in found:
-            suffix = f" of {analysis.name}" if len(found) > 1 else ""
+            name_of = plain(analysis.folder.resolve().name)
+            suffix = f" of {name_of}" if len(found) > 1 else ""
             lines, made = make(analysis, suffix)
-            said += [f"{plain(analysis.name)}: {line}" for line in lines] if len(found) > 1 else lines
+            said += [f"{name_of}: {line}" for line in lines] if len(found) > 1 else lines
             blocks += made
     if not said and not blocks:
         commands = listed([f"oremix {kind}" for kind in kinds])

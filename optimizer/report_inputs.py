@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from models.case import Case, load_case
 from models.problems import CaseError, Problem
 from optimizer import summaries
+from optimizer.analysis_folder import KINDS, Analysis, read_analysis
 from optimizer.plan import Plan
 from optimizer.run_folder import read_run
-
-ANALYSES = ("frontier", "alternatives", "sweep", "sensitivity", "explain", "stress")
 
 
 @dataclass(frozen=True)
@@ -27,15 +24,6 @@ class Run:
     name: str
     plan: Plan
     case: Case
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """The document of an analysis folder and its name."""
-
-    kind: str
-    name: str
-    document: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -84,22 +72,21 @@ class Inputs:
 
 def read_inputs(folders: Sequence[Path]) -> Inputs:
     """Runs and analyses of the folders given; raises ``CaseError`` naming every folder that is neither."""
-    problems, paths, analyses = [], [], []
+    problems: list[Problem] = []
+    paths: list[Path] = []
+    analyses: list[Analysis] = []
     for folder in folders:
-        kinds = [kind for kind in ANALYSES if (folder / f"{kind}.json").is_file()]
         if (folder / "plan.json").is_file():
             paths.append(folder)
-        elif not kinds:
-            documents = ", ".join(f"{kind}.json" for kind in ANALYSES)
-            message = f"neither a run folder (plan.json) nor an analysis ({documents})"
-            problems.append(Problem(str(folder), message))
-        for kind in kinds:
+        elif any((folder / f"{kind}.json").is_file() for kind in KINDS):
             try:
-                document = json.loads((folder / f"{kind}.json").read_text(encoding="utf-8"))
-            except ValueError as error:
-                problems.append(Problem(str(folder / f"{kind}.json"), f"not a JSON document: {error}"))
-                continue
-            analyses.append(Analysis(kind, folder.resolve().name, document))
+                analyses.append(read_analysis(folder))
+            except CaseError as error:
+                problems += error.problems
+        else:
+            documents = ", ".join(f"{kind}.json" for kind in KINDS)
+            message = f"neither a run folder (plan.json) nor that of an analysis ({documents})"
+            problems.append(Problem(str(folder), message))
     runs = []
     for name, folder in zip(_names(paths), paths, strict=True):
         try:

@@ -1,4 +1,4 @@
-"""Sections of the report on money and limits: cost build-up, the cost of each rule, capacity and stock by year."""
+"""Sections of the report on money and limits: what the plan is paid for, and what each rule costs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from optimizer import charts, sentences, summaries
-from optimizer.console import money, percent, plain, tonnes
-from optimizer.report_blocks import Chart, Column, Section, Table, called, capital, counted, listed, table_of
+from optimizer.console import money, plain
+from optimizer.report_blocks import Chart, Column, Section, Table, called, counted, table_of
 from optimizer.report_inputs import Inputs, Run
 from optimizer.views import PER, limit_text
 
@@ -19,7 +19,6 @@ def money_sections(inputs: Inputs) -> Iterator[Section]:
     """The sections in their order."""
     yield costs(inputs)
     yield limits(inputs)
-    yield over_years(inputs)
 
 
 def costs(inputs: Inputs) -> Section:
@@ -35,11 +34,16 @@ def costs(inputs: Inputs) -> Section:
              **{who: Column(f"{who} (USD a year)", "usd") for who in sides}}  # fmt: skip
     order = ["today (paler)" if who == "today" else plain(who) for who in sides]
     captions = {"": f"In each group of bars, from the left: {', '.join(order)}." if order[1:] else ""}
-    blocks = [Chart("cost build-up", "Cost of each year by what is paid for", {"": charts.stacked_years(parts, years)},
-                    table_of("cost build-up", by_cost, names), captions=captions)]  # fmt: skip
+    figures, shown = {"": charts.stacked_years(parts, years)}, table_of("cost build-up", by_cost, names)
+    blocks: list[Table | Chart] = [
+        Chart("cost build-up", "Cost of each year by what is paid for", figures, shown, captions=captions)
+    ]
     said = [line for run in inputs.runs for line in sentences.cost_sentences(by_cost, years[-1], run.name)]
     by_mineral = summaries.costs(inputs.sides, "mineral")
     by_mineral = by_mineral[by_mineral["year"].isin(years)]
+    paid, table = _public(inputs)
+    said += paid
+    blocks += table
     base, *others = sides
     if others:
         said += [sentences.mineral_cost_sentence(by_mineral, years[-1], base, who) for who in others]
@@ -54,6 +58,27 @@ def costs(inputs: Inputs) -> Section:
                             table_of("cost by mineral", by_mineral, mineral, keys=[str(y) for y in by_mineral["year"]]),
                             [("year", [str(y) for y in reversed(years)])], first=str(years[-1])))  # fmt: skip
     return Section("costs", "What it costs", said, blocks)
+
+
+def _public(inputs: Inputs) -> tuple[list[str], list[Table | Chart]]:
+    """What the public pays beside the buyers, where any run has credits, grants or price floors."""
+    said: list[str] = []
+    year, paid = inputs.years[-1], {}
+    for run in inputs.runs:
+        usd = run.plan.public_usd_per_y
+        if any(usd.values()):
+            said.append(
+                f"Beside what buyers pay, the public pays {money(usd[year])} USD for {called(run.name)} in {year} "
+                "(credits, grants, price floors)."
+            )
+            paid[run.name] = run.plan.tables
+    if not paid:
+        return [], []
+    table = summaries.costs(paid, "cost", "public_usd_per_y")
+    table = table[table["year"].isin(inputs.years) & (table[list(paid)] != 0).any(axis=1)]
+    names = {"cost": Column("paid for"), "year": Column("year", "year"),
+             **{who: Column(f"{who} (USD a year)", "usd") for who in paid}}  # fmt: skip
+    return said, [table_of("what the public pays", table, names)]
 
 
 def _mineral_bars(table: pd.DataFrame, who: str) -> dict[str, charts.Figure]:
@@ -135,104 +160,3 @@ def _limits_sentence(run: Run, found: pd.DataFrame, priced: pd.DataFrame) -> str
     unit = units.get(str(row["kind"]), f"one {PER.get(str(row['kind']), 'unit')}")
     text += f" The dearest is {plain(row['rule'])} for {plain(where)} in {row['year']}: {unit} looser saves"
     return f"{text} {money(float(row['saves_usd_per_y']))} USD a year."
-
-
-def over_years(inputs: Inputs) -> Section:
-    """Capacity, expansion and stock over the years."""
-    said: list[str] = []
-    blocks: list[Table | Chart] = [_capacity(inputs)]
-    for run in inputs.runs:
-        lead = f"{called(run.name)}: " if inputs.several else ""
-        for table, words in (("expansion", _expansion), ("stock", _stock)):
-            found = run.plan.tables.get(table)
-            if found is None or found.empty:
-                none = {"expansion": "no capacity is added: capacities are as given for each year",
-                        "stock": "no stock is held"}[table]  # fmt: skip
-                said.append(capital(f"{none}.", lead))
-                continue
-            text, made = words(inputs, run, found)
-            said.append(capital(text, lead))
-            blocks += made
-    return Section("years", "Capacity and stock over the years", [_use_sentence(inputs), *said], blocks)
-
-
-def _use_sentence(inputs: Inputs) -> str:
-    use = summaries.capacity_use(inputs.runs[0].plan)
-    last = use[(use["year"] == inputs.years[-1]) & use["used_share"].notna()]
-    if last.empty:
-        return "There is no capacity to speak of."
-    most = summaries.most(last, "used_share")
-    return (
-        f"In {inputs.years[-1]} the fullest stage is {plain(most['mineral'])} at {most['stage']}: "
-        f"{percent(float(most['used_share']))} of its capacity is used."
-    )
-
-
-def _capacity(inputs: Inputs) -> Chart:
-    figures, parts = {}, []
-    for run in inputs.runs:
-        use = summaries.capacity_use(run.plan)
-        use = use[use["year"].isin(inputs.years)].assign(run=run.name)
-        parts.append(use)
-        for (mineral, stage), mine in use.groupby(["mineral", "stage"], sort=False):
-            key = f"{mineral}, {stage}|{run.name}" if inputs.several else f"{mineral}, {stage}"
-            figures[key] = charts.capacity(
-                mine["year"].tolist(), mine["produced_t"].tolist(), mine["capacity_t"].tolist()
-            )
-    table = pd.concat(parts, ignore_index=True)
-    what = table["mineral"] + ", " + table["stage"]
-    keys = (what + "|" + table["run"]).tolist() if inputs.several else what.tolist()
-    names = {"run": Column("run"), "mineral": Column("mineral"), "stage": Column("stage"),
-             "year": Column("year", "year"),
-             "produced_t": Column("made (t a year)", "t"), "capacity_t": Column("capacity (t a year)", "t"),
-             "used_share": Column("used", "share")}  # fmt: skip
-    choices = [("mineral and stage", list(dict.fromkeys(what)))]
-    if inputs.several:
-        choices.append(("run", [run.name for run in inputs.runs]))
-    return Chart("capacity", "What is made, against what could be made", figures,
-                 table_of("capacity", table, names, keys=keys), choices)  # fmt: skip
-
-
-def _expansion(inputs: Inputs, run: Run, found: pd.DataFrame) -> tuple[str, list[Table | Chart]]:
-    """New capacity: what is decided when, and its yearly charge."""
-    names = run.case.suppliers.set_index("supplier")
-    table = found.assign(
-        name=found["supplier"].map(names["name"]), mineral=found["supplier"].map(names["mineral"]),
-        country=found["supplier"].map(names["country"]),
-    )  # fmt: skip
-    last = float(found.loc[found["year"] == run.plan.years[-1], "usd_per_y"].sum())
-    added = found[found["t"] > 0].groupby("supplier")["t"].sum().sort_values(ascending=False)
-    most = [
-        f"{plain(names['name'].get(supplier, supplier))} ({tonnes(float(t))} t a year)" for supplier, t in added.items()
-    ]
-    text = (
-        f"{counted(len(added), 'supplier')} can make more than today, the most {listed(most, 3)}; "
-        f"capital costs {money(last)} USD in {run.plan.years[-1]}."
-    )
-    columns = {"mineral": Column("mineral"), "name": Column("supplier"), "country": Column("country", "country"),
-               "year": Column("decided in", "year"), "t": Column("capacity added (t a year)", "t"),
-               "usd_per_y": Column("capital charge (USD a year)", "usd")}  # fmt: skip
-    suffix = f" of {run.name}" if inputs.several else ""
-    return text, [table_of(f"expansion{suffix}", table, columns)]
-
-
-def _stock(inputs: Inputs, run: Run, found: pd.DataFrame) -> tuple[str, list[Table | Chart]]:
-    """Stock at the end of each year, and what is built and drawn."""
-    series = {}
-    for (material, market), mine in found.groupby(["material", "market"], sort=False):
-        name = str(material) if market == "home" else f"{material}, {market}"
-        series[name] = ([str(year) for year in mine["year"]], mine["end_t"].tolist())
-    end = found[found["year"] == run.plan.years[-1]].sort_values("end_t", ascending=False)
-    held = [f"{plain(m)} ({tonnes(float(t))} t)" for m, t in zip(end["material"], end["end_t"], strict=True) if t > 0]
-    text = (
-        f"At the end of {run.plan.years[-1]} stock is held of {listed(held, 3)}."
-        if held
-        else "No stock is left at the end."
-    )
-    columns = {"material": Column("material"), "market": Column("market"), "year": Column("year", "year"),
-               "built_t": Column("built (t a year)", "t"), "drawn_t": Column("drawn (t a year)", "t"),
-               "end_t": Column("at the end (t)", "t")}  # fmt: skip
-    suffix = f" of {run.name}" if inputs.several else ""
-    chart = Chart(f"stock{suffix}", "Stock at the end of each year", {"": charts.lines(series, "year", "t")},
-                  table_of(f"stock{suffix}", found, columns))  # fmt: skip
-    return text, [chart]

@@ -118,11 +118,14 @@ def allocation(plan: Plan, case: Case) -> pd.DataFrame:
     return table[[*keys, *columns, "cost_basis", "source"]]
 
 
-def costs(both: Sides, by: str = "cost") -> pd.DataFrame:
-    """Undiscounted USD a year by cost family or mineral, and year: a column for each side."""
+def costs(both: Sides, by: str = "cost", paid: str = "usd_per_y") -> pd.DataFrame:
+    """Undiscounted USD a year by cost family or mineral, and year: a column for each side.
+
+    ``paid``: usd_per_y is what buyers pay, public_usd_per_y what the public pays beside it.
+    """
     table = None
     for who, tables in both.items():
-        part = tables["costs"].groupby([by, "year"], sort=False)["usd_per_y"].sum().rename(who)
+        part = tables["costs"].groupby([by, "year"], sort=False)[paid].sum().rename(who)
         table = part.to_frame() if table is None else table.join(part, how="outer")
     assert table is not None
     order = {name: place for place, name in enumerate(COSTS)}
@@ -186,9 +189,10 @@ def full_suppliers(plan: Plan, year: int) -> pd.DataFrame:
 
 
 def capacity_use(plan: Plan) -> pd.DataFrame:
-    """Mineral, stage, year: tonnes made, capacity in tonnes, and the share of it that is used."""
-    made = plan.tables["suppliers"].groupby(["mineral", "stage", "year"], as_index=False, sort=False)
-    table = made[["produced_t", "capacity_t"]].sum()
+    """Mineral, stage, year: tonnes made, capacity (own and added by expansions) in tonnes, and the share used."""
+    table = plan.tables["capacity"]
+    columns = ["produced_t", "own_t", "expansion_t", "capacity_t"]
+    table = table.groupby(["mineral", "stage", "year"], as_index=False, sort=False)[columns].sum()
     table["used_share"] = table["produced_t"] / table["capacity_t"].where(table["capacity_t"] > 0)
     return table
 
@@ -249,8 +253,12 @@ def links(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     mineral = flows["material"].map(dict(zip(suppliers["material"], suppliers["mineral"], strict=True)))
     mineral = mineral.fillna(flows["origin"].map(suppliers["mineral"])).fillna(taker)
     source = flows["origin"].map(names).fillna(flows["origin"].str.replace("feedstock:", "pool of ", regex=False))
-    target = flows["destination"].map(names)
-    target = target.where(taker == mineral, target + " (" + taker + ")").fillna(flows["destination"] + " market")
+    place = dict(zip(names.index, names, strict=True))
+    ends = zip(flows["destination"], taker, mineral, strict=True)
+    target = [
+        f"{end} market" if end not in place else place[end] if own == of else f"{place[end]} ({own})"
+        for end, own, of in ends
+    ]
     table = pd.DataFrame({
         "mineral": mineral, "material": flows["material"], "year": flows["year"], "source": source, "target": target,
         "channel": flows["origin"].map(suppliers["channel"]).fillna("pool"), "t": flows["t"],

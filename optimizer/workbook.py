@@ -22,13 +22,8 @@ Records = list[list[str]]
 LONGEST_CELL = 32767  # characters, Excel's limit
 _SPARE_ROWS = 500  # below the data: drop-down lists reach that far
 _LISTED = 5000  # rows to which lists of ids reach
-# Columns that name an id of another table, and where.
-_NAMED_IN = {
-    ("suppliers", "material"): "materials", ("suppliers", "input"): "materials", ("demand", "material"): "materials",
-    ("feedstock", "material"): "materials", ("lanes", "material"): "materials", ("byproducts", "material"): "materials",
-    ("stock", "material"): "materials", ("byproducts", "supplier"): "suppliers",
-    ("supplier_years", "supplier"): "suppliers",
-}  # fmt: skip
+# Columns that name an id of another table, wherever they stand but there.
+_NAMED_IN = {"material": "materials", "input": "materials", "supplier": "suppliers"}
 
 
 @dataclass(frozen=True)
@@ -176,8 +171,8 @@ def _list_of(sheet: Worksheet, table: str, column: Column, at: int, last: int) -
         rule["source"] = _choices(column.annotation)
     elif column.kind == "country":
         rule["source"] = f"=lists!$A$2:$A${len(countries()) + 1}"
-    elif (table, column.name) in _NAMED_IN:
-        other = _NAMED_IN[table, column.name]
+    elif _NAMED_IN.get(column.name, table) != table:
+        other = _NAMED_IN[column.name]
         rule |= {"source": f"={other}!$A$2:$A${_LISTED}", "error_type": "warning",
                  "error_message": f"Not in the sheet {other}."}  # fmt: skip
     else:

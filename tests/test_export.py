@@ -16,13 +16,15 @@ import pandas as pd
 import pytest
 from conftest import Outcome
 from python_calamine import CalamineWorkbook
+from test_families import REGISTER
 
 from models.case import load_case
 from models.changes import Request
+from models.layout import FAMILIES
 from optimizer import export as exporting
 from optimizer.engine import EngineError
 from optimizer.export import case_of, export, result_tables
-from optimizer.model_files import optimum_of, unique, write_model
+from optimizer.model_files import Naming, optimum_of, unique, write_model
 from optimizer.plan import Plan
 from optimizer.run import optimize
 from optimizer.run_folder import read_run
@@ -142,6 +144,7 @@ def test_the_json_is_the_document_of_the_run_with_every_column(run: Path, tmp_pa
 
 
 def test_parquet_gives_the_same_tables(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed: uv run --with pyarrow pytest")
     export(run, tmp_path / "plan.parquet")
     plan = read_run(run)
     for name, table in result_tables(plan, case_of(plan)).items():
@@ -183,6 +186,18 @@ def test_a_program_file_reads_back_to_the_same_optimum(
     if COUNTING in rules:
         assert "counts(four,min,lithium,lithium_chemicals,2030,chl_brine)" in text
         assert "supplier_count(four,min,lithium,lithium_chemicals,2030)" in text
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTER.values())))
+def test_the_program_of_every_family_reads_back_and_is_named(name: str, tmp_path: Path) -> None:
+    plan = optimize(load_case(Path(__file__).parent / "cases" / name), out=tmp_path / "run")
+    made = export(tmp_path / "run", tmp_path / "model.lp")
+    assert made["reads_back_to_usd"] == pytest.approx(plan.objective_usd, rel=1e-6, abs=1e-6)
+
+
+def test_every_family_has_a_naming_of_its_own() -> None:
+    for family in (*FAMILIES, "counts", "factor", *REGISTER, "status_quo_factor"):
+        assert hasattr(Naming, f"_{family}"), family
 
 
 def test_the_status_quo_reads_back_too(tmp_path: Path) -> None:
