@@ -4,13 +4,16 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
-from data.us.derive_facts import HERE, HOME, YEARS, Facts, Row, Supplier, grouped, joined, tonnes, unique
-from data.us.derive_projects import project
+from data.us.derive_facts import HERE, HOME, YEARS, Facts, Row, Supplier, grouped, joined, ratio, tonnes, unique
+from data.us.derive_projects import project, set_growth, undecided, without_capital
 from data.us.derive_tables import (
+    byproducts_table,
     demand_table,
     feedstock_table,
     lanes_table,
     materials_table,
+    stock_table,
+    substitution_table,
     supplier_years_table,
     suppliers_table,
 )
@@ -46,6 +49,7 @@ def build_suppliers(facts: Facts) -> list[Supplier]:
 def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
     """Today's tonnes: the US balance at the market, then up the chain, ore by ore."""
     routes = grouped(facts.read("ore_sources"), "material", "refiner")
+    promised: dict[tuple[str, str], float] = {}
     for material in downstream_first(facts):
         here = [s for s in suppliers if s.material == material]
         get = facts.balance.__getitem__
@@ -62,6 +66,8 @@ def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
             if s.channel != "recycling":
                 size = s.nameplate if s.asked == "auto" and s.nameplate else 0.0
                 own[s.country] += size if s.output is None else s.output
+        for host, t_per_t in hosts(facts, suppliers, material):
+            own[host.country] += (host.nameplate or 0.0) * t_per_t if host.asked == "auto" else 0.0
         for refiner, wanted in needs(suppliers, material).items():
             for source, t in source_ore(facts, material, refiner, wanted, own, routes[material, refiner]).items():
                 sold[source] += t
@@ -71,10 +77,24 @@ def set_incumbents(facts: Facts, suppliers: list[Supplier]) -> None:
                 s.incumbent = today * float(s.asked)
             else:
                 s.incumbent = today if s.asked == "auto" else float(s.asked)
-        for country, t in sold.items():  # what a country sells today must be booked on its suppliers, to the tonne
-            booked = sum(s.incumbent for s in here if s.country == country and s.channel != "recycling")
-            if abs(booked - t) > 1e-6 * max(1.0, t):
-                raise ValueError(f"{material}: {country} sells {t:.0f} t, its suppliers are booked for {booked:.0f} t")
+        promised |= {(material, country): t for country, t in sold.items()}
+    check_booked(facts, suppliers, promised)
+
+
+def hosts(facts: Facts, suppliers: list[Supplier], material: str) -> list[tuple[Supplier, float]]:
+    """The suppliers that make a material beside their own, with tonnes of it per tonne."""
+    rows = {s: r for (s, made), r in facts.hosted.items() if made == material}
+    return [(s, ratio(rows[s.id])) for s in suppliers if s.id in rows]
+
+
+def check_booked(facts: Facts, suppliers: list[Supplier], promised: dict[tuple[str, str], float]) -> None:
+    """What a country sells today must be booked on its suppliers, to the tonne; by-products may fill the rest."""
+    for (material, country), t in promised.items():
+        here = [s for s in suppliers if s.material == material and s.country == country and s.channel != "recycling"]
+        booked, room = sum(s.incumbent for s in here), 1e-6 * max(1.0, t)
+        beside = sum(s.incumbent * r for s, r in hosts(facts, suppliers, material) if s.country == country)
+        if booked > t + room or booked + beside < t - room:
+            raise ValueError(f"{material}: {country} sells {t:.2f} t, its suppliers are booked for {booked:.2f} t")
 
 
 def downstream_first(facts: Facts) -> list[str]:
@@ -126,7 +146,9 @@ def set_capacities(facts: Facts, suppliers: list[Supplier]) -> None:
     for s in suppliers:
         control = facts.controlled.get((s.material, s.country))
         for year in YEARS:
-            if s.nameplate is not None:
+            if undecided(s):
+                s.capacity[year] = 0.0
+            elif s.nameplate is not None:
                 usable = a.get(f"usable.{s.status}.{year}", a[f"usable.{s.status}"])
                 if s.channel == "recycling" and s.asked == "auto":
                     usable = a[f"headroom.recycling.{year}"]
@@ -153,19 +175,19 @@ def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
     for s in suppliers:
         price, stage = facts.price[s.material], facts.chains[s.material]["stage"]
         own_stage = price - (facts.price[s.input] / s.recovery if s.input else 0.0)
-        undecided = s.nameplate if s.status in ("permitted", "proposed", "suspended") else None
-        capital = a["capital.charge"] * s.capex_musd * 1e6 / undecided if undecided else 0.0
         published = facts.costs.get(s.id)
         if published:
             cost = float(published["value"]) * float(published["to_usd_per_t"]) - float(published["less"])
-            s.cost = cost * float(published["part"]) * a[f"deflator.{published['year']}"] + capital
+            cost *= float(published["part"]) * a[f"deflator.{published['year']}"]
+            s.cost = without_capital(facts, s, cost, own_stage) if published["capital"] else cost
             s.basis = "assumption" if published["how"] == "assumption" else "published"
             s.sources = unique([*s.sources, published["source"]])
-            s.note = joined(s.note, f"cost: {published['note']}", "capital charge added" if capital else "")
+            s.note = joined(s.note, f"cost: {published['note']}")
         elif s.channel == "recycling":
             treatment = price * a["recycling.margin"] - facts.price[s.input] / s.recovery
             newcomer = 1.0 if s.incumbent > 0 else a["recycling.newcomer"]
-            s.cost = treatment * (1 + a[f"premium.recycling.{stage}"]) * newcomer
+            full = treatment * (1 + a[f"premium.recycling.{stage}"]) * newcomer
+            s.cost = without_capital(facts, s, full, treatment)
             s.basis = "assumption"
         elif s.incumbent > 0:
             today = total[s.material, s.country] / total[s.material, "world"]
@@ -173,10 +195,11 @@ def set_costs(facts: Facts, suppliers: list[Supplier]) -> None:
             share = 1.0 if s.channel == "domestic" else imported
             s.cost, s.basis = own_stage * (1 - a["discount.revealed"] * share), "price"
         elif s.at_price:
-            s.cost, s.basis = own_stage, "price"
+            s.cost, s.basis = without_capital(facts, s, own_stage, own_stage), "price"
             s.note = joined(s.note, f"taken at the market price: {s.at_price}")
         else:
-            s.cost, s.basis = own_stage * (1 + a[f"premium.{s.channel}.{stage}"]) + capital, "premium"
+            full = own_stage * (1 + a[f"premium.{s.channel}.{stage}"])
+            s.cost, s.basis = without_capital(facts, s, full, own_stage), "premium"
 
 
 COLUMNS = {  # of the tables that leave out columns of the facts, or whose rows differ
@@ -194,16 +217,20 @@ def derive(facts_folder: Path, tables: Path) -> None:
     suppliers = build_suppliers(facts)
     set_incumbents(facts, suppliers)
     set_capacities(facts, suppliers)
+    set_growth(facts, suppliers)
     set_costs(facts, suppliers)
-    suppliers = [s for s in suppliers if max(s.capacity.values()) > 0]
+    suppliers = [s for s in suppliers if max(s.capacity.values()) > 0 or s.growth]
     sources = {r["id"]: r for r in [*facts.read("sources"), *facts.read("policy_sources")]}
     out: dict[str, list[Row]] = {
         "materials": materials_table(facts),
-        "suppliers": suppliers_table(suppliers),
+        "suppliers": suppliers_table(facts, suppliers),
         "supplier_years": supplier_years_table(suppliers),
         "lanes": lanes_table(facts, suppliers),
         "demand": demand_table(facts),
         "feedstock": feedstock_table(facts),
+        "byproducts": byproducts_table(facts),
+        "stock": stock_table(facts),
+        "substitution": substitution_table(facts),
         "blocs": facts.read("blocs"),
         "risk": facts.read("country_risk"),
         "assumptions": [{"key": r["name"], **r} for r in facts.read("assumptions") if "[" in r["name"]],

@@ -33,6 +33,10 @@ class Supplier:
     from_year: str = ""
     to_year: str = ""
     capex_musd: float = 0.0
+    kind: str = ""  # what sort of plant: sets how long it takes; blank where there is nothing to decide
+    capital: float = 0.0  # USD per yearly tonne, before contingency
+    growth: Row = field(default_factory=dict)  # the columns of suppliers.csv that say how it can grow
+    certified: str = ""
     at_price: str = ""
     incumbent: float = 0.0
     asked: str = ""  # incumbent as the facts ask for it: a number or "auto"
@@ -55,6 +59,9 @@ class Facts:
         self.controlled = {(r["material"], r["country"]): r for r in self.read("export_controls")}
         self.costs = {r["supplier"]: r for r in self.read("costs")}
         self.yields = {(r["input"], r["material"]): r for r in self.read("yields")}
+        self.lead = {r["kind"]: float(r["value"]) for r in self.read("lead_times")}
+        self.certified = {r["supplier"]: r for r in self.read("certified")}
+        self.hosted = {(r["supplier"], r["material"]): r for r in self.read("byproducts")}
         self.imports = {(r["material"], r["country"]): float(r["value"]) for r in self.read("import_shares")}
         self.price = self._prices()
         self.balance: dict[tuple[str, str], float] = defaultdict(float)
@@ -83,6 +90,11 @@ def read_csv(path: Path) -> list[Row]:
 
 def tonnes(row: Row) -> float:
     return float(row["value"]) * float(row["to_t"] or 1)
+
+
+def ratio(row: Row) -> float:
+    """Tonnes of a by-product per tonne of its host."""
+    return float(row["value"]) / float(row["host_value"])
 
 
 def grouped(rows: list[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:

@@ -9,12 +9,16 @@ from data.us.derive_facts import (
     Facts,
     Row,
     Supplier,
+    grouped,
     interpolate,
     joined,
     number,
+    ratio,
     tonnes,
     unique,
 )
+
+GROWTH = ("max_expansion_t", "capex_usd_per_t", "lead_years", "life_years", "ramp_years", "cost_of_capital")
 
 
 def materials_table(facts: Facts) -> list[Row]:
@@ -28,16 +32,63 @@ def materials_table(facts: Facts) -> list[Row]:
     ]  # fmt: skip
 
 
-def suppliers_table(suppliers: list[Supplier]) -> list[Row]:
+def suppliers_table(facts: Facts, suppliers: list[Supplier]) -> list[Row]:
     return [
         {
             "supplier": s.id, "name": s.name, "country": s.country, "controller": s.controller, "channel": s.channel,
             "material": s.material, "input": s.input, "recovery": number(s.recovery) if s.input else "",
             "capacity_t": number(s.capacity[YEARS[0]]), "incumbent_t": number(s.incumbent),
             "cost_usd_per_t": number(s.cost), "cost_basis": s.basis, "from_year": s.from_year, "to_year": s.to_year,
-            "source": " ".join(s.sources), "note": s.note,
+            **{column: s.growth.get(column, "") for column in GROWTH},
+            "certified": "yes" if s.id in facts.certified else "",
+            "source": " ".join(unique([*s.sources, *scheme(facts, s, "source")])),
+            "note": joined(s.note, *scheme(facts, s, "scheme")),
         }
         for s in suppliers
+    ]  # fmt: skip
+
+
+def scheme(facts: Facts, s: Supplier, column: str) -> list[str]:
+    """A cell of the responsible-sourcing scheme that covers a supplier, if any."""
+    return [facts.certified[s.id][column]] if s.id in facts.certified else []
+
+
+def byproducts_table(facts: Facts) -> list[Row]:
+    return [
+        {"supplier": r["supplier"], "material": r["material"], "t_per_t": number(ratio(r)), "source": r["source"],
+         "note": r["note"]}
+        for r in facts.read("byproducts")
+    ]  # fmt: skip
+
+
+def stock_table(facts: Facts) -> list[Row]:
+    """A stock of each delivered material, empty at the start: what lies about today is told in the note.
+
+    Working stock of industry keeps plants running and the defense stockpile may not be sold for economic reasons;
+    opened free of charge, a least-cost plan would use both up. Presets open them, with the rule that keeps them.
+    """
+    held = grouped(facts.read("stock"), "material")
+    rows: list[Row] = []
+    for material in (m for m, r in facts.chains.items() if r["delivered"] == "yes"):
+        here = held.get((material,), [])
+        told = [f"{number(tonnes(r), 4)} t in the {r['kind']}, {r['year']}" for r in here]
+        rows.append({
+            "material": material, "market": "home",
+            "hold_usd_per_t_y": number(facts.price[material] * facts.assumed["hold.share"], 3),
+            "source": " ".join(unique(["case_assumption", *[r["source"] for r in here]])),
+            "note": joined("holding cost: a share of the price (assumption)", *told),
+        })  # fmt: skip
+    return rows
+
+
+def substitution_table(facts: Facts) -> list[Row]:
+    return [
+        {
+            "material": r["material"], "year": r["year"], "step": r["step"], "max_share": r["value"],
+            "usd_per_t": number(facts.price[r["material"]] * float(r["cost_multiple"])),
+            "source": " ".join(unique([r["source"], "case_assumption"])), "note": r["note"],
+        }
+        for r in facts.read("substitution")
     ]  # fmt: skip
 
 
@@ -77,11 +128,13 @@ def feedstock_table(facts: Facts) -> list[Row]:
     for r in facts.read("recycling"):
         series[r["material"]][r["note"]][int(r["year"])] = tonnes(r)
         sources[r["material"]].append(r["source"])
+    collected = {r["material"]: r["value"] for r in facts.read("collection")}
     rows: list[Row] = []
     for material, parts in series.items():
         for year in sorted({y for part in parts.values() for y in part}):
             available = sum(interpolate(part, year) for part in parts.values())
             row = {"material": material, "year": str(year), "available_t": number(available)}
+            row["collection_share"] = collected[material]
             cited = " ".join(unique(sources[material]))
             rows.append({**row, "cost_usd_per_t": number(facts.price[material]), "source": cited})
     return rows
