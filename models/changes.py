@@ -10,17 +10,19 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from models.case import STEPPED, Case, Change
+from models.change_text import cell_text, number, plain, row_name
+from models.change_text import parse_set as parse_set  # kept where it was
 from models.checks import check_case
 from models.config import Scenario, check_rule, parse_settings
 from models.filters import fit_rules, keep_minerals, keep_years
 from models.presets import presets
-from models.problems import CaseError, Problem, Problems, nearest
+from models.problems import Problem, Problems, nearest
 from models.reading import checked_value
 from models.rule_kinds import LIMIT_KEYS
 from models.tables import TABLES, columns
@@ -33,18 +35,30 @@ _SETTINGS = {
 }
 
 
+class Lever(Protocol):
+    """A policy lever as the editor sees it: its text as asked for, and what it does to a case."""
+
+    @property
+    def text(self) -> str:
+        """The lever as written, for the log and for messages."""
+
+    def apply(self, editor: Editor) -> list[Any]:
+        """Change the case through the editor; the cells that were changed."""
+
+
 @dataclass
 class Request:
     """What a run changes in a case, as the command line or Python asks for it.
 
     ``sets``: KEY -> value, or pairs of them in the order in which they apply; a KEY that ends in ``*`` multiplies,
-    in ``+`` adds. ``rules``: raw rules added by
-    flags. ``minerals`` and ``years``: keep only those.
+    in ``+`` adds. ``rules``: raw rules added by flags. ``levers``: policy levers (``optimizer.levers``); two that
+    change the same cell are an error. ``minerals`` and ``years``: keep only those.
     """
 
     scenarios: Sequence[str] = ()
     sets: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()
     rules: Sequence[dict[str, Any]] = ()
+    levers: Sequence[Lever] = ()
     minerals: Sequence[str] = ()
     years: Sequence[int] = ()
     demand_scale: float | None = None
@@ -75,7 +89,7 @@ class Editor:
     def _apply(self, name: str, path: tuple[str, ...], done: dict[str, dict[Any, str]]) -> dict[Any, str]:
         """Apply a scenario once: the cells that it and all it uses set, and which scenario set each."""
         if name in path:
-            self._problem(f"scenarios.{name}.use", "uses itself: " + " -> ".join([*path, name]))
+            self.problem(f"scenarios.{name}.use", "uses itself: " + " -> ".join([*path, name]))
             return {}
         if name in done:
             return done[name]
@@ -86,9 +100,9 @@ class Editor:
         for used in found.use:
             for cell, owner in self._apply(used, (*path, name), done).items():
                 if owners.get(cell, owner) != owner:
-                    self._problem(
+                    self.problem(
                         f"scenarios.{name}.use",
-                        f"{owners[cell]!r} and {owner!r} both set {_cell_text(cell)}: use one of them",
+                        f"{owners[cell]!r} and {owner!r} both set {cell_text(cell)}: use one of them",
                     )
                 owners[cell] = owner
         owners |= dict.fromkeys(self._apply_own(name, found), name)
@@ -101,7 +115,7 @@ class Editor:
             return own[name]
         if name in presets():
             return presets()[name]
-        self._problem("--scenario", f"no such scenario or preset; {nearest(name, [*own, *presets()])}", name)
+        self.problem("--scenario", f"no such scenario or preset; {nearest(name, [*own, *presets()])}", name)
         return None
 
     def _apply_own(self, name: str, scenario: Scenario) -> list[Any]:
@@ -112,8 +126,8 @@ class Editor:
             cells.append(("rule", rule.get("name"), "kind"))
         for key, value in scenario.set.items():
             cells += self.set_key(key, value, by)
-        for number, change in enumerate(scenario.change, 1):
-            place = f"scenarios.{name}.change[{number}]"
+        for count, change in enumerate(scenario.change, 1):
+            place = f"scenarios.{name}.change[{count}]"
             for operation in ("set", "scale", "add"):
                 for column, value in (getattr(change, operation) or {}).items():
                     cells += self.change_cells(change.table, change.where, column, operation, value, by, place)
@@ -124,7 +138,7 @@ class Editor:
         name = rule.get("name")
         taken = any(known.get("name") == name for known in self.raw["rules"])
         if taken and (flag or name not in self._earlier):
-            self._problem(f"rules.{name}", f"{by} adds a rule of a name that another rule has")
+            self.problem(f"rules.{name}", f"{by} adds a rule of a name that another rule has")
             return
         self.raw["rules"] = [known for known in self.raw["rules"] if known.get("name") != name] + [rule]
         self._added.add(str(name))
@@ -156,16 +170,16 @@ class Editor:
         """TABLE[column=value,...].COLUMN as a table, what selects its rows, and the column."""
         match = _TABLE_KEY.fullmatch(bare)
         if match is None:
-            self._problem(key, "not a key: rules.NAME.KEY, SECTION.KEY or TABLE[column=value,...].COLUMN")
+            self.problem(key, "not a key: rules.NAME.KEY, SECTION.KEY or TABLE[column=value,...].COLUMN")
             return None
         where: dict[str, Any] = {}
         for pair in filter(None, (match["where"] or "").split(",")):
             column, equals, wanted = pair.partition("=")
             if not equals:
-                self._problem(key, f"{pair!r} is not column=value")
+                self.problem(key, f"{pair!r} is not column=value")
                 return None
             if column.strip() in where:
-                self._problem(key, f"{column.strip()} stands twice in the brackets: all must hold")
+                self.problem(key, f"{column.strip()} stands twice in the brackets: all must hold")
                 return None
             where[column.strip()] = wanted.strip()
         return match["table"], where, match["column"]
@@ -199,10 +213,10 @@ class Editor:
         rules = [rule for rule in self.raw["rules"] if rule.get("name") == name]
         if not rules or len(rest) != 1:
             names = [str(rule.get("name")) for rule in self.raw["rules"]]
-            self._problem(key, "write rules.NAME.KEY" if rules else f"no such rule; {nearest(name, names)}", name)
+            self.problem(key, "write rules.NAME.KEY" if rules else f"no such rule; {nearest(name, names)}", name)
             return []
         old = rules[0].get(rest[0])
-        new = self._operate(key, operation, old, _number(value))
+        new = self._operate(key, operation, old, number(value))
         if new is None:
             return []
         rules[0][rest[0]] = new
@@ -212,10 +226,10 @@ class Editor:
     def _set_setting(self, key: str, operation: str, value: Any, by: str) -> list[Any]:
         section, _, name = key.partition(".")
         if name not in _SETTINGS[section]:
-            self._problem(key, f"can be set: {', '.join(f'{section}.{known}' for known in _SETTINGS[section])}")
+            self.problem(key, f"can be set: {', '.join(f'{section}.{known}' for known in _SETTINGS[section])}")
             return []
         old = self.raw.get(section, {}).get(name, getattr(getattr(self.case.settings, section), name))
-        new = self._operate(key, operation, old, _number(value))
+        new = self._operate(key, operation, old, number(value))
         if new is None:
             return []
         self.raw.setdefault(section, {})[name] = new
@@ -226,7 +240,7 @@ class Editor:
         if operation == "set":
             return value
         if not isinstance(old, (int, float)) or not isinstance(value, (int, float)):
-            self._problem(key, "can only multiply or add numbers that are there", str(old))
+            self.problem(key, "can only multiply or add numbers that are there", str(old))
             return None
         return old * value if operation == "scale" else old + value
 
@@ -235,19 +249,19 @@ class Editor:
     ) -> list[Any]:
         """Set, scale or add to the cells of a column in the rows that ``where`` matches."""
         if table not in TABLES:
-            self._problem(place, f"no such table; {nearest(table, TABLES)}", table)
+            self.problem(place, f"no such table; {nearest(table, TABLES)}", table)
             return []
         if column not in columns(table) or columns(table)[column].kind in ("id", "ids", "endpoint"):
             changeable = [c.name for c in columns(table).values() if c.kind in ("number", "year", "choice", "country")]
-            self._problem(place, f"{table} has no such column to change; {nearest(column, changeable)}", column)
+            self.problem(place, f"{table} has no such column to change; {nearest(column, changeable)}", column)
             return []
         kept = self._matching(table, where, place)
-        value = _number(value)
+        value = number(value)
         numeric = columns(table)[column].kind in ("number", "year")
         if kept is None:
             return []
         if operation != "set" and not (numeric and isinstance(value, (int, float))):
-            self._problem(place, "scale and add take a number and a column of numbers", str(value))
+            self.problem(place, "scale and add take a number and a column of numbers", str(value))
             return []
         frame = self.tables[table]
         cells = []
@@ -268,13 +282,18 @@ class Editor:
                 )
                 continue
             frame.at[frame.index[index], column] = new
-            cells.append((table, _row_name(frame, table, index), column))
-            self.log.append(Change(f"{table}[{cells[-1][1]}].{column}", _plain(old), _plain(new), by))
+            cells.append((table, row_name(frame, table, index), column))
+            self.log.append(Change(f"{table}[{cells[-1][1]}].{column}", plain(old), plain(new), by))
         if not cells and not self.problems.found:
-            self._problem(place, f"no {column} is given in the rows matched: nothing to {operation}; use set")
+            self.problem(place, f"no {column} is given in the rows matched: nothing to {operation}; use set")
         if table == "suppliers" and column in STEPPED:
             self._later_steps(frame.loc[kept, "supplier"], column, operation, value, by)
         return cells
+
+    @property
+    def as_changed(self) -> Case:
+        """The case as changed so far, not yet checked."""
+        return self.case.with_(tables=dict(self.tables))
 
     def _later_steps(self, suppliers: pd.Series, column: str, operation: str, value: float, by: str) -> None:
         """A scale or add goes on in supplier_years; a set replaces the later values."""
@@ -284,8 +303,8 @@ class Editor:
             old = float(steps[column].iloc[index])
             new = np.nan if operation == "set" else old * value if operation == "scale" else old + value
             steps.at[steps.index[index], column] = new
-            key = f"supplier_years[{_row_name(steps, 'supplier_years', index)}].{column}"
-            self.log.append(Change(key, old, _plain(new), by))
+            key = f"supplier_years[{row_name(steps, 'supplier_years', index)}].{column}"
+            self.log.append(Change(key, old, plain(new), by))
 
     def _matching(self, table: str, where: Mapping[str, Any], place: str) -> np.ndarray[Any, Any] | None:
         frame = self.tables[table]
@@ -298,13 +317,13 @@ class Editor:
             elif column in columns(table):
                 cells = frame[column]
             else:
-                self._problem(place, f"{table} has no column to select by; {nearest(column, columns(table))}", column)
+                self.problem(place, f"{table} has no column to select by; {nearest(column, columns(table))}", column)
                 return None
             if column in columns(table) and columns(table)[column].kind in ("number", "year"):
                 try:
                     kept &= cells.isin([float(item) for item in values]).to_numpy()
                 except ValueError:
-                    self._problem(place, "must be a number", str(wanted))
+                    self.problem(place, "must be a number", str(wanted))
                     return None
             elif column == "controller" and table == "suppliers":
                 kept &= cells.where(cells != "", frame["country"]).isin([str(item) for item in values]).to_numpy()
@@ -312,7 +331,7 @@ class Editor:
                 kept &= cells.isin([str(item) for item in values]).to_numpy()
         if not kept.any():
             shown = ", ".join(f"{column}={wanted}" for column, wanted in where.items())
-            self._problem(place, f"no row of {table} has {shown}" if where else f"{table} has no rows")
+            self.problem(place, f"no row of {table} has {shown}" if where else f"{table} has no rows")
             return None
         return kept
 
@@ -323,7 +342,8 @@ class Editor:
                 return replace(problem, file=f"--{name}", column="")
         return problem
 
-    def _problem(self, place: str, message: str, value: str = "") -> None:
+    def problem(self, place: str, message: str, value: str = "") -> None:
+        """Note a defect of what was asked for; ``finish`` raises them all."""
         self.problems.found.append(Problem(place, message, None, "", value))
 
     def finish(self, check: bool = True) -> Case:
@@ -368,11 +388,14 @@ def change(case: Case, request: Request, check: bool = True) -> Case:
             raw={**case.raw, "rules": []}, settings=case.settings.model_copy(update={"rules": ()}),
             changes=(*case.changes, *dropped),
         )  # fmt: skip
-    touched = bool(request.scenarios or request.sets or request.rules or request.demand_scale is not None)
+    touched = bool(
+        request.scenarios or request.levers or request.sets or request.rules or request.demand_scale is not None
+    )
     if touched:
         editor = Editor(case)
         for name in request.scenarios:
             editor.scenario(name)
+        _pull(editor, request.levers)
         pairs = request.sets.items() if isinstance(request.sets, Mapping) else request.sets
         for key, value in pairs:
             editor.set_key(key, value, "--set")
@@ -398,46 +421,12 @@ def current_value(case: Case, key: str) -> float | None:
     return Editor(case).current(key)
 
 
-def parse_set(text: str) -> tuple[str, str]:
-    """``KEY=VALUE``, ``KEY*=VALUE`` or ``KEY+=VALUE`` as a key (with its * or +) and a value."""
-    match = re.fullmatch(
-        r"(?P<key>[A-Za-z0-9_.-]+?(\[[^\]]*\])?(\.[A-Za-z0-9_]+)?)\s*(?P<op>[*+]?)=(?P<value>.*)", text
-    )
-    if match is None:
-        raise CaseError([Problem("--set", "write KEY=VALUE, KEY*=VALUE or KEY+=VALUE", None, "", text)])
-    return match["key"] + match["op"], match["value"].strip()
-
-
-def _number(value: Any) -> Any:
-    """Text as a number where it is one; 30% is 0.3; true and false are themselves."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    try:
-        if text.endswith("%"):
-            return float(text[:-1]) / 100
-        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
-    except ValueError:
-        return {"true": True, "false": False}.get(text.lower(), text)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and np.isnan(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
-
-
-def _row_name(frame: pd.DataFrame, table: str, index: int) -> str:
-    keys = TABLES[table].unique or ("origin", "destination", "material") if table == "lanes" else TABLES[table].unique
-    keys = keys or ("row",)
-    parts = []
-    for key in keys:
-        value = _plain(frame[key].iloc[index])
-        if value in ("", None):
-            continue
-        parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return ",".join(parts)
-
-
-def _cell_text(cell: Any) -> str:
-    return f"rules.{cell[1]}.{cell[2]}" if cell[0] == "rule" else f"{cell[0]}[{cell[1]}].{cell[2]}"
+def _pull(editor: Editor, levers: Sequence[Lever]) -> None:
+    """Apply the levers one after the other; two that change one cell clash, whatever they do to it."""
+    owners: dict[Any, str] = {}
+    for lever in levers:
+        for cell in lever.apply(editor):
+            if owners.setdefault(cell, lever.text) != lever.text:
+                message = f"{owners[cell]!r} changes {cell_text(cell)} too: use one of them"
+                editor.problem("--lever", message, lever.text)
+                break

@@ -265,6 +265,9 @@ class Feedstock(Row):
     year: Year = Field(description="year of the figure; linear between years, held at both ends")
     available_t: NotNegative = Field(description="most that all its recyclers together can draw in a year")
     cost_usd_per_t: Number = Field(0.0, description="collection cost per t drawn")
+    collection_share: Share | None = Field(
+        None, description="share of what arises that available_t stands for; the lever recycling raises it"
+    )
 
 
 class Stock(Row):

@@ -26,15 +26,15 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, 
 
 
 # Named by the contract, not delivered yet: refused by name.
-LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "--survive",
-         "--stock-days", "--risk-weight", "--tail", "--lever")  # fmt: skip
+LATER = ("sweep", "frontier", "alternatives", "explain", "sensitivity", "stress", "--survive", "--stock-days",
+         "--risk-weight", "--tail")  # fmt: skip
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 @app.command()
 def optimize(
     case: o.CaseName = "us", minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
-    sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
+    levers: o.Levers = None, sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, stage: o.StageName = "delivered", status_quo: o.StatusQuo = False,
@@ -52,15 +52,15 @@ def optimize(
               "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
               "max-hhi": max_hhi}  # fmt: skip
     rules = o.flag_rules(stage, shares, bans or [])
-    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules)
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
     raise typer.Exit(commands.optimize(case, request, status_quo, relax, out, show_year, json, quiet, verbose))
 
 
 @app.command()
 def check(
     case: o.CaseName = "us", minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
-    sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False, json: o.Json = False,
-    quiet: o.Quiet = False, verbose: o.Verbose = False,
+    levers: o.Levers = None, sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
+    json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """Read every table, list every problem, sizes and coverage; nothing is solved or written.
 
@@ -68,7 +68,7 @@ def check(
     """
     from optimizer import commands
 
-    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, [])
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, [], levers)
     raise typer.Exit(commands.check(case, request, json, quiet))
 
 
@@ -128,6 +128,20 @@ def presets(
     from optimizer import commands
 
     raise typer.Exit(commands.presets(name, json))
+
+
+@app.command()
+def levers(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One lever in full; none: the list.")] = None,
+    json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+) -> None:  # fmt: skip
+    """The policy levers: what each changes, its unit and source.
+
+    Example: `oremix levers`, then `oremix optimize --lever 45x --lever recycling=60%`
+    """
+    from optimizer import commands
+
+    raise typer.Exit(commands.levers(name, json))
 
 
 @app.command()

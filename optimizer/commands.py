@@ -245,6 +245,33 @@ def presets(name: str | None, as_json: bool) -> int:
     return 0
 
 
+def levers(name: str | None, as_json: bool) -> int:
+    """The policy levers, or one in full."""
+    from optimizer.levers import lever_rows
+
+    rows = lever_rows()
+    names = [row["lever"] for row in rows]
+    if name is not None and name not in names:
+        raise CaseError([Problem("levers", f"no such lever; {nearest(name, names)}", value=name)])
+    kept = [row for row in rows if name in (None, row["lever"])]
+    if as_json:
+        _json({"levers": kept})
+        return 0
+    screen = console.results()
+    if name is None:
+        listed = [[row["write"].removesuffix("[@YEAR]"),
+                   Text(row["changes"]).append("\n" + "; ".join(filter(None, (
+                       row["unit"], "takes @YEAR or @YEAR-YEAR" if row["write"].endswith("]") else ""))), style="dim")]
+                  for row in kept]  # fmt: skip
+        screen.print(console.table([("--lever", "whole"), "what it changes; its unit"], listed))
+        screen.print(Text("\noremix levers NAME shows whom it takes and its source; --lever is repeatable"))
+        return 0
+    for label, text in kept[0].items():
+        if text:
+            screen.print(Text.assemble((f"{label}: ", "bold"), text))
+    return 0
+
+
 def _dated(preset: Scenario) -> str:
     """Jurisdiction, status and dates of a preset in one line."""
     dates = f"; dates: {preset.effective}" if preset.effective not in ("", "none") else ""

@@ -38,6 +38,11 @@ Sets = Annotated[
     typer.Option("--set", help="rules.NAME.max=0.5, suppliers[country=CHL].capacity_t*=0.8, KEY+=VALUE, KEY=VALUE.",
                  rich_help_panel=_CHANGE),
 ]  # fmt: skip
+Levers = Annotated[
+    list[str] | None,
+    typer.Option("--lever", "-l", help="A policy lever: 45x, grant=30%, tariff=CHN:25%@2028; oremix levers lists them "
+                 "(repeatable).", rich_help_panel=_CHANGE),
+]  # fmt: skip
 DemandScale = Annotated[
     float | None, typer.Option("--demand-scale", help="Multiply every requirement.", rich_help_panel=_CHANGE)
 ]
@@ -117,15 +122,17 @@ def flag_rules(stage: str, shares: dict[str, str | None], bans: list[str]) -> li
 
 def request_of(
     minerals: list[str] | None, years: list[int] | None, scenarios: list[str] | None, sets: list[str] | None,
-    demand_scale: float | None, no_rules: bool, rules: list[dict[str, Any]],
+    demand_scale: float | None, no_rules: bool, rules: list[dict[str, Any]], levers: list[str] | None = None,
 ) -> Request:  # fmt: skip
     """The request of the common flags."""
     from models.changes import Request, parse_set
     from models.problems import CaseError, Problem
+    from optimizer.levers import parse_levers
 
     if demand_scale is not None and not 0 <= demand_scale < 1e6:
         raise CaseError([Problem("--demand-scale", "must be a factor, 0 or more", value=str(demand_scale))])
     return Request(
         scenarios=scenarios or (), sets=[parse_set(text) for text in sets or ()], rules=rules,
-        minerals=minerals or (), years=years or (), demand_scale=demand_scale, no_rules=no_rules,
+        levers=parse_levers(*levers or ()), minerals=minerals or (), years=years or (), demand_scale=demand_scale,
+        no_rules=no_rules,
     )  # fmt: skip
