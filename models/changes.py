@@ -80,11 +80,11 @@ class Editor:
         self._added: set[str] = set()  # rules that the scenario at work adds
         self._earlier: set[str] = set()  # rules that scenarios before it added
 
-    def scenario(self, name: str) -> None:
-        """Apply a scenario of the case, or a preset, with all that it uses; what it sets wins over what stands."""
+    def scenario(self, name: str) -> list[Any]:
+        """Apply a scenario of the case, or a preset, with all that it uses; the cells that it sets over what stands."""
         self._earlier |= self._added
         self._added = set()
-        self._apply(name, (), {})
+        return list(self._apply(name, (), {}))
 
     def _apply(self, name: str, path: tuple[str, ...], done: dict[str, dict[Any, str]]) -> dict[Any, str]:
         """Apply a scenario once: the cells that it and all it uses set, and which scenario set each."""

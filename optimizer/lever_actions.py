@@ -141,7 +141,17 @@ def floor(editor: Editor, pull: Pull) -> list[Any]:
     if not names:
         return _none(editor, pull, "such supplier")
     cells = _set(editor, pull, "suppliers", {"supplier": names}, "floor_paid_by", "set", "public")
-    return cells + _each_year(editor, editor.as_changed, names, "floor_usd_per_t", pull, lambda _, year: pull.value)
+    case = editor.as_changed
+    old = case.by_year("floor_usd_per_t")
+    for name in names:
+        series = [
+            pull.value if pull.holds(y) else v
+            for v, y in zip(old[case.supplier_position[name]], case.years, strict=True)
+        ]
+        for at in range(1, len(series)):  # a step cannot be blank: 0 ends a floor
+            series[at] = 0.0 if np.isnan(series[at]) and not np.isnan(series[at - 1]) else series[at]
+        cells += set_series(editor, case, name, "floor_usd_per_t", series, pull.by)
+    return cells
 
 
 def offtake(editor: Editor, pull: Pull) -> list[Any]:
@@ -220,7 +230,7 @@ def _dated_duty(
             row = {"origin": key[0], "destination": key[1], "material": key[2], "duty_share": new[at],
                    "from_year": case.years[at], "to_year": until}  # fmt: skip
             add_row(editor, "lanes", row, pull.by)
-            cells.append(("lanes", key, f"duty_share {case.years[at]}"))
+            cells.append(("lanes", ",".join(key), "duty_share"))
         at = end + 1
     return cells
 
@@ -398,13 +408,10 @@ def _rule(editor: Editor, pull: Pull, rule: dict[str, Any]) -> list[Any]:
 
 def demand_case(editor: Editor, pull: Pull) -> list[Any]:
     """The scenario demand_NAME of the case."""
-    name = f"demand_{pull.word}"
-    known = [key.removeprefix("demand_") for key in editor.case.settings.scenarios if key.startswith("demand_")]
-    if name not in editor.case.settings.scenarios:
-        editor.problem(
-            "--lever", f"the case has no demand case {pull.value!r}; {nearest(str(pull.value), known)}", pull.text
-        )
+    scenarios = editor.case.settings.scenarios
+    if f"demand_{pull.word}" not in scenarios:
+        known = [name.removeprefix("demand_") for name in scenarios if name.startswith("demand_")]
+        message = f"the case has no demand case {pull.word!r}; {nearest(pull.word, known)}"
+        editor.problem("--lever", message, pull.text)
         return []
-    before = len(editor.log)
-    editor.scenario(name)
-    return [("demand", change.key, name) for change in editor.log[before:]]
+    return editor.scenario(f"demand_{pull.word}")

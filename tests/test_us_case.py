@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import statistics
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from data.us.derive import derive
 from models.case import load_case
 from models.changes import Request, change
+from models.presets import presets
 
 US = Path(__file__).resolve().parents[1] / "data" / "us"
 FACTS, TABLES = US / "facts", US / "tables"
@@ -102,7 +104,7 @@ COMPARED = {
     "gallium": ["gallium_refined"], "germanium": ["germanium_refined"], "rare_earths": ["ndpr_oxide"],
     "tungsten": ["tungsten_apt"], "antimony": ["antimony_refined"], "titanium": ["titanium_sponge"],
     "platinum": ["platinum_refined"], "palladium": ["palladium_refined"], "tin": ["tin_refined"],
-    "vanadium": ["vanadium_refined"],
+    "vanadium": ["vanadium_refined"], "alumina": ["alumina"], "zinc": ["zinc_refined"],
 }  # fmt: skip
 LEADING = {
     "lithium": "CHL",
@@ -120,6 +122,8 @@ LEADING = {
     "palladium": "ZAF",
     "tin": "PER",
     "vanadium": "CAN",
+    "alumina": "BRA",
+    "zinc": "CAN",
 }  # fmt: skip  USGS Mineral Commodity Summaries 2026, import sources 2021-24
 
 
@@ -172,8 +176,83 @@ def test_shortage_prices_of_the_scenarios_follow_the_assumption() -> None:
 
 def test_the_scenario_of_late_projects_moves_every_project() -> None:
     scenarios = tomllib.loads((US / "case.toml").read_text(encoding="utf-8"))["scenarios"]
-    moved = scenarios["projects_late"]["change"][0]["where"]["supplier"]
-    assert set(moved) == {s["supplier"] for s in SUPPLIERS if s["from_year"]}
+    built, undecided = (set(step["where"]["supplier"]) for step in scenarios["projects_late"]["change"])
+    assert built == {s["supplier"] for s in SUPPLIERS if s["from_year"]}
+    assert undecided == {s["supplier"] for s in SUPPLIERS if s["max_expansion_t"] and float(s["capacity_t"]) == 0}
+
+
+def assumed() -> dict[str, float]:
+    return {r["name"]: float(r["value"]) for r in rows(FACTS / "assumptions.csv")}
+
+
+def test_contingency_is_the_median_of_published_overruns() -> None:
+    ratios = [float(r["after"]) / float(r["before"]) for r in rows(FACTS / "overruns.csv")]
+    assert len(ratios) >= 7
+    assert round(statistics.median(ratios), 1) == assumed()["contingency.proposed"]
+    assert assumed()["contingency.permitted"] <= assumed()["contingency.proposed"]
+
+
+def test_every_undecided_project_pays_its_capital_and_waits() -> None:
+    """Capital as published (or assumed) times the contingency; lead time at least that of its kind of plant."""
+    named = {r["supplier"]: r for r in rows(FACTS / "projects.csv")}
+    lead = {r["kind"]: r for r in rows(FACTS / "lead_times.csv")}
+    for row in lead.values():
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"]), row["kind"]
+    grows = [s for s in SUPPLIERS if s["max_expansion_t"]]
+    for s in grows:
+        fact = named[s["supplier"]]
+        assert float(s["lead_years"]) >= float(lead[fact["kind"]]["value"]), s["supplier"]
+        assert float(s["max_expansion_t"]) <= float(fact["value"]) * float(fact["to_t"]) * (1 + 1e-4), s["supplier"]
+        assert 0 < float(s["cost_of_capital"]) < 0.2 and float(s["life_years"]) >= 15
+        if fact["capex_musd"] and fact["status"] in ("permitted", "proposed", "suspended"):
+            published = float(fact["capex_musd"]) * 1e6 / (float(fact["value"]) * float(fact["to_t"]))
+            contingency = assumed()[f"contingency.{fact['status']}"]
+            assert float(s["capex_usd_per_t"]) == pytest.approx(published * contingency, rel=1e-4), s["supplier"]
+    undecided = {
+        r["supplier"] for r in named.values() if r["status"] in ("permitted", "proposed", "suspended") and r["kind"]
+    }
+    assert undecided <= {s["supplier"] for s in grows}, "no undecided project comes free"
+
+
+def test_byproducts_follow_their_hosts() -> None:
+    """Gallium with alumina, germanium with zinc, cobalt with nickel, platinum with palladium."""
+    made = {s["supplier"]: s["material"] for s in SUPPLIERS}
+    pairs = {(MATERIALS[r["material"]]["mineral"], made[r["supplier"]]) for r in rows(TABLES / "byproducts.csv")}
+    assert {("gallium", "alumina"), ("germanium", "zinc_refined"), ("cobalt", "nickel_raw"),
+            ("platinum", "palladium_raw")} <= pairs  # fmt: skip
+    liquor = next(r for r in rows(TABLES / "byproducts.csv") if r["supplier"] == "gramercy_alumina")
+    assert float(liquor["t_per_t"]) == pytest.approx(50 / 1_000_000)  # 50 t of gallium with a million t of alumina
+
+
+def test_presets_of_stock_agree_with_the_facts() -> None:
+    for name, kind in (("us_industry_stock", "industry"), ("us_nds", "defense stockpile")):
+        held = {
+            r["material"]: float(r["value"]) * float(r["to_t"]) for r in rows(FACTS / "stock.csv") if r["kind"] == kind
+        }
+        given = {change.where["material"]: change.set["opening_t"] for change in presets()[name].change}
+        assert given == {material: pytest.approx(t) for material, t in held.items()}
+    required = {
+        r["material"]: float(r["required_t"])
+        for r in rows(TABLES / "demand.csv") if (r["market"], r["year"]) == ("home", "2026")
+    }  # fmt: skip
+    opened = {change.where["material"]: change.set["opening_t"] for change in presets()["us_industry_stock"].change}
+    for rule in presets()["us_industry_stock"].rules:
+        days = opened[rule["material"]] / required[rule["material"]] * 365
+        assert days - 1 < rule["days"] <= days, rule["name"]
+
+
+def test_steps_of_substitution_cost_more_than_the_market() -> None:
+    for row in rows(TABLES / "substitution.csv"):
+        assert float(row["usd_per_t"]) > float(MATERIALS[row["material"]]["price_usd_per_t"])
+    for row in rows(FACTS / "substitution.csv"):
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+
+
+def test_certified_suppliers_name_their_scheme() -> None:
+    schemes = {r["supplier"]: r["scheme"] for r in rows(FACTS / "certified.csv")}
+    marked = {s["supplier"]: s["note"] for s in SUPPLIERS if s["certified"] == "yes"}
+    assert set(marked) == set(schemes)
+    assert all(schemes[name] in note for name, note in marked.items())
 
 
 def test_what_may_not_enter_stays_out() -> None:

@@ -128,3 +128,28 @@ def test_crma_and_the_nearest_plan(us: Case) -> None:
     assert {item["year"] for item in failed.repair} == {2030, 2035}
     nearest = optimize(us, request, relax=True)
     assert nearest.status == "optimal" and nearest.audit == []
+
+
+def test_the_base_plan_pays_for_what_it_builds_and_uses_no_gifts(plan: Plan) -> None:
+    """Nothing is done without, nothing granted; each expansion is of a project and its annuity is owed."""
+    assert plan.tables["substitution"].empty or plan.tables["substitution"]["t"].max() <= 1e-6
+    built = plan.tables["expansion"]
+    assert len(built) and (built["usd_per_y"] > 0).all() and (built["public_usd_per_y"] == 0).all()
+
+
+def test_more_gallium_at_home_needs_alumina_and_more_germanium_zinc(us: Case) -> None:
+    """20 t of gallium need 400,000 t of alumina (50 t per million t); 14 t of germanium the new zinc smelter."""
+    floor = {"kind": "share", "where": {"channel": "domestic"}, "from_year": 2035}
+    rules = [
+        {**floor, "name": "ga", "mineral": "gallium", "min": 0.7},
+        {**floor, "name": "ge", "mineral": "germanium", "min": 0.2},
+    ]
+    found = optimize(us, Request(minerals=["gallium", "germanium"], rules=rules))
+    assert found.status == "optimal" and found.audit == []
+    made = found.tables["suppliers"].query("year == 2035").set_index("supplier")["produced_t"]
+    flows = found.tables["flows"].query("year == 2035")
+    gallium = flows[(flows["material"] == "gallium_liquor")]["t"].sum()
+    assert made["gramercy_alumina"] + made["gramercy_alumina_2"] >= gallium / (50 / 1_000_000) * (1 - 1e-6)
+    germanium = flows[(flows["origin"] == "clarksville_zinc") & (flows["material"] == "germanium_refined")]["t"].sum()
+    assert germanium > 0 and made["clarksville_zinc"] >= germanium / (30 / 190_000) * (1 - 1e-4)
+    assert set(found.tables["risk"]["mineral"]) >= {"alumina", "zinc"}, "the hosts come along"

@@ -76,7 +76,7 @@ def stock_table(facts: Facts) -> list[Row]:
             "material": material, "market": "home",
             "hold_usd_per_t_y": number(facts.price[material] * facts.assumed["hold.share"], 3),
             "source": " ".join(unique(["case_assumption", *[r["source"] for r in here]])),
-            "note": joined("holding cost: a share of the price (assumption)", *told),
+            "note": joined(f"holding cost: {100 * facts.assumed['hold.share']:g} % of the price (assumption)", *told),
         })  # fmt: skip
     return rows
 
