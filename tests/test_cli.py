@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-COMMANDS = ("optimize", "check", "compare", "show", "columns", "presets", "new", "doctor")
+COMMANDS = ("optimize", "check", "compare", "show", "columns", "presets", "levers", "new", "doctor")
 # README.md, "The small case by hand".
 SMALL_USD = 13_100_000.0
 TOML = '[horizon]\nyears = [2030]\n[market]\nhome = "USA"\n'
@@ -570,7 +570,7 @@ def test_no_time_at_all_is_stopped_early(more: tuple[str, ...], oremix: Any) -> 
 
 def test_check_of_us_tells_sizes_and_coverage(oremix: Any) -> None:
     document = oremix("check", "us", "--json").document
-    assert document["status"] == "ok" and document["sizes"]["minerals"] == 15
+    assert document["status"] == "ok" and document["sizes"]["minerals"] == 17  # 15, and two hosts
     assert document["sizes"]["suppliers"] >= 250
     assert sum(row["share_of_rows"] for row in document["coverage"]) == pytest.approx(1)
     assert {"published", "price", "assumption"} <= {row["cost_basis"] for row in document["coverage"]}
