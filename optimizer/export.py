@@ -1,10 +1,10 @@
-"""Exports of a run by the ending of the file: workbook, CSV folder, JSON, Parquet folder, LP and MPS."""
+"""Exports of a run or an analysis by the ending of the file: workbook, CSV folder, JSON, Parquet folder, LP and MPS."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +14,7 @@ import pandas as pd
 
 from models.case import Case, load_case
 from models.problems import CaseError, Problem, nearest
+from optimizer.analysis_folder import KINDS, PLANS, Analysis, read_analysis
 from optimizer.plan import JSON_TABLES, Plan, clean, records
 from optimizer.run_folder import quoted, read_run
 
@@ -21,7 +22,7 @@ SOURCE_COLUMNS = ("id", "citation", "url", "published", "licence", "how")
 
 
 def export(run: str | Path, to: str | Path, force: bool = False) -> dict[str, Any]:
-    """Write a run to the file or folder ``to``, by its ending; gives what was written.
+    """Write a run, or the tables of an analysis, to the file or folder ``to``, by its ending; gives what was written.
 
     Nothing that is there is overwritten without ``force``; the file appears whole or not at all.
     Raises ``CaseError`` for an ending, run or place that will not do.
@@ -31,16 +32,42 @@ def export(run: str | Path, to: str | Path, force: bool = False) -> dict[str, An
     if ending not in FORMATS:
         message = f"ends in one of {', '.join(FORMATS)}; {nearest(ending, FORMATS)}"
         raise CaseError([Problem("--to", message, value=str(to))])
-    plan = read_run(run)
+    leaves = _what(Path(run), ending)
     _check_target(target, force)
     temporary = _beside(target)
     try:
         part = temporary / target.name
-        told = FORMATS[ending](plan, part) or {}
+        told = leaves(part) or {}
         _put(part, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return {"status": "ok", "run": str(run), "to": str(target), **told}
+
+
+def _what(folder: Path, ending: str) -> Callable[[Path], dict[str, Any] | None]:
+    """What writes the run (or the tables of an analysis) to a path."""
+    if not (folder / "plan.json").is_file() and any((folder / f"{kind}.json").is_file() for kind in KINDS):
+        if ending in (".lp", ".mps"):
+            message = f"an analysis has no program of its own: name one of its runs, {folder}/{PLANS}/N"
+            raise CaseError([Problem("--to", message, value=ending)])
+        analysis = read_analysis(folder)
+        return lambda path: _analysis(analysis, ending, path)
+    plan = read_run(folder)
+    return lambda path: FORMATS[ending](plan, path)
+
+
+def _analysis(analysis: Analysis, ending: str, path: Path) -> dict[str, Any] | None:
+    """The tables of an analysis, or its document as JSON."""
+    if ending == ".json":
+        text = json.dumps(clean(analysis.document), allow_nan=False, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+        return None
+    if ending == ".xlsx":
+        from optimizer.export_workbook import write_tables
+
+        write_tables(analysis.tables, path)
+        return None
+    return _folder(analysis.tables, ending, path)
 
 
 def _check_target(target: Path, force: bool) -> None:
@@ -120,21 +147,24 @@ def _workbook(plan: Plan, path: Path) -> None:
 
 
 def _csv(plan: Plan, folder: Path) -> dict[str, Any]:
-    folder.mkdir()
-    tables = result_tables(plan, case_of(plan))
-    for name, table in tables.items():
-        quoted(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    return {"tables": list(tables)}
+    return _folder(result_tables(plan, case_of(plan)), ".csv", folder)
 
 
 def _parquet(plan: Plan, folder: Path) -> dict[str, Any]:
-    if find_spec("pyarrow") is None:
+    return _folder(result_tables(plan, case_of(plan)), ".parquet", folder)
+
+
+def _folder(tables: Mapping[str, pd.DataFrame], ending: str, folder: Path) -> dict[str, Any]:
+    """A file for each table."""
+    if ending == ".parquet" and find_spec("pyarrow") is None:
         message = "Parquet needs pyarrow: pip install 'oremix[parquet]'"
         raise CaseError([Problem("--to", message, value=folder.name)])
     folder.mkdir()
-    tables = result_tables(plan, case_of(plan))
     for name, table in tables.items():
-        table.to_parquet(folder / f"{name}.parquet", index=False, engine="pyarrow")
+        if ending == ".csv":
+            quoted(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        else:
+            table.to_parquet(folder / f"{name}.parquet", index=False, engine="pyarrow")
     return {"tables": list(tables)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,17 @@ def write_workbook(plan: Plan, case: Case, path: Path) -> None:
         for name, table in tables.items():
             _table(book, name, table)
         _table(book, "about", about, width=100)
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
+    """Tables as a workbook, one sheet each (an analysis)."""
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path, {"strings_to_formulas": False, "strings_to_urls": False}) as inner:
+        inner.set_size(2400, 1500)
+        book = _Book(inner)
+        for name, table in tables.items():
+            _table(book, name, table)
 
 
 def _answer(book: _Book, plan: Plan, case: Case) -> None:

@@ -13,6 +13,7 @@ from models.tables import countries
 from optimizer.console import plain
 
 _MINUS = "\u2212"
+MOST_ROWS = 6000  # of one table: what a browser and a mailbox still take
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,15 @@ def _figure(kind: str, value: float) -> str:
 
 
 def table_of(
-    name: str, frame: pd.DataFrame, columns: Mapping[str, Column], keys: Sequence[str] = (), note: str = ""
-) -> Table:
-    """A table from the columns of a frame that are named."""
+    name: str, frame: pd.DataFrame, columns: Mapping[str, Column], keys: Sequence[str] = (), note: str = "",
+    largest: str = "",
+) -> Table:  # fmt: skip
+    """A table from the columns of a frame that are named; a very long one is cut to the ``largest``, and says so."""
+    if len(frame) > MOST_ROWS:
+        size = frame[largest].abs() if largest else pd.Series(range(len(frame), 0, -1), frame.index)
+        kept = (size.rank(ascending=False, method="first") <= MOST_ROWS).tolist()
+        note = f"{note} The {MOST_ROWS:,} largest of {len(frame):,} rows; the run folder has them all.".strip()
+        frame, keys = frame[kept], [key for key, own in zip(keys, kept, strict=False) if own]
     rows = [list(row) for row in zip(*(frame[column].tolist() for column in columns), strict=True)]
     return Table(name, list(columns.values()), rows, list(keys), note)
 

@@ -158,7 +158,7 @@ def flows(inputs: Inputs) -> Section:
              "material": Column("material"), "source": Column("from"), "target": Column("to"),
              "channel": Column("channel"), "t": Column("t a year", "t")}  # fmt: skip
     keys = [f"{m}|{y}|{w}" for m, y, w in zip(table["mineral"], table["year"], table["who"], strict=True)]
-    shown = table_of("flows", table, names, keys=keys)
+    shown = table_of("flows", table, names, keys=keys, largest="t")
     choices = [("mineral", minerals), ("year", _years(inputs)), ("mix", sides)]
     first = f"{minerals[0]}|{_years(inputs)[0]}|{sides[0]}" if minerals else ""
     chart = Chart("flows", "Flows from countries through stages to markets, t a year", figures, shown, choices,
@@ -201,7 +201,7 @@ def concentration(inputs: Inputs) -> Section:
             figures[f"{measure}|{stage}|{year}"] = _dumbbell(inputs, part, column, limit)
     shown = _concentration_table(inputs, table)
     choices = [("measure", list(measures)), ("stage", stages), ("year", _years(inputs))]
-    chart = Chart("concentration", "One dot a material", figures, shown, choices,
+    chart = Chart("concentration", "Largest country, or HHI, of each material: one dot a mix", figures, shown, choices,
                   first=f"{next(iter(measures))}|{stages[0]}|{_years(inputs)[0]}")  # fmt: skip
     said = []
     for run in inputs.runs:

@@ -21,7 +21,9 @@ from test_families import REGISTER
 from models.case import load_case
 from models.changes import Request
 from models.layout import FAMILIES
+from models.problems import CaseError
 from optimizer import export as exporting
+from optimizer.analysis_folder import write_analysis
 from optimizer.engine import EngineError
 from optimizer.export import case_of, export, result_tables
 from optimizer.model_files import Naming, optimum_of, unique, write_model
@@ -232,6 +234,21 @@ def test_names_are_never_shared_and_never_too_long() -> None:
     named = unique(["a", "a", "a.2", "b" * 300, "b" * 300, "a"])
     assert len(set(named)) == len(named) == 6
     assert max(len(name) for name in named) <= 255 and named[0] == "a"
+
+
+def test_the_tables_of_an_analysis_leave_too(tmp_path: Path) -> None:
+    document = {"key": "rules.one_country.max", "points": [{"limit": 0.3, "objective_usd": 2.5}]}
+    tables = {"points": pd.DataFrame({"limit": [0.3], "objective_usd": [2.5], "note": ["=1+1"]})}
+    folder = write_analysis("frontier", document, tables, load_case("small"), tmp_path / "curve")
+    export(folder, tmp_path / "curve.xlsx")
+    rows = sheet_rows(CalamineWorkbook.from_path(tmp_path / "curve.xlsx"), "points")
+    assert rows[:2] == [["limit", "objective_usd", "note"], [0.3, 2.5, "=1+1"]]
+    export(folder, tmp_path / "curve.csv")
+    assert (tmp_path / "curve.csv/points.csv").read_text(encoding="utf-8").splitlines()[1] == "0.3,2.5,'=1+1"
+    export(folder, tmp_path / "curve.json")
+    assert json.loads((tmp_path / "curve.json").read_text(encoding="utf-8"))["points"] == document["points"]
+    with pytest.raises(CaseError, match="no program of its own"):
+        export(folder, tmp_path / "curve.lp")
 
 
 # --- what the command does with what it is given ---------------------------------------------------------------------

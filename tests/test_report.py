@@ -25,7 +25,7 @@ from optimizer.console import money
 from optimizer.export import case_of
 from optimizer.plan import Plan
 from optimizer.report import _script_json, page, report
-from optimizer.report_blocks import Chart, Column, capital, counted, listed, shown
+from optimizer.report_blocks import Chart, Column, capital, counted, listed, shown, table_of
 from optimizer.report_inputs import Inputs, Run, read_inputs
 from optimizer.run import optimize
 from optimizer.run_folder import read_run
@@ -434,6 +434,14 @@ def test_runs_that_share_no_year_are_refused(runs: tuple[Path, Path], tmp_path: 
 )  # fmt: skip
 def test_cells_are_shown_as_planners_read_them(kind: str, value: Any, text: str) -> None:
     assert shown(Column("x", kind), value)[0] == text
+
+
+def test_a_very_long_table_is_cut_to_its_largest_rows_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimizer.report_blocks.MOST_ROWS", 2)
+    long = pd.DataFrame({"t": [1.0, 5.0, -7.0, 2.0]})
+    table = table_of("x", long, {"t": Column("t", "t")}, keys=list("abcd"), largest="t")
+    assert [row[0] for row in table.rows] == [5.0, -7.0] and table.keys == ["b", "c"]
+    assert "2 largest of 4 rows" in table.note
 
 
 def test_words() -> None:
