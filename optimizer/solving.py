@@ -66,6 +66,7 @@ def column_units(program: Program, layout: Layout, columns: Ints) -> Floats:
     units = np.ones(len(program.names))
     scale = layout.scale_t[layout.column_material]
     scale[layout.columns("used")] = 1.0
+    scale[layout.columns("opened")] = 1.0
     present = columns >= 0
     units[columns[present]] = scale[present]
     return units

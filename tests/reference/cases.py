@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .random_rules import KINDS, Drawn, draw_rules, to_toml
+from .random_years import grow, year_rules
 
 COUNTRIES = ["AUS", "CAN", "CHL", "CHN", "COD", "FIN", "IDN", "JPN", "KOR", "RUS", "USA", "ZAF"]
 INCUMBENTS = ["CHN", "COD", "IDN", "RUS"]
@@ -21,6 +22,8 @@ TABLES = [
     "lanes",
     "demand",
     "feedstock",
+    "stock",
+    "substitution",
     "blocs",
     "risk",
     "sources",
@@ -329,10 +332,12 @@ def random_case(
     integers: bool = False,
     years: int | None = None,
     most_suppliers: int = 26,
+    growth: bool = False,
 ) -> Path:
     """Write the case of `seed`. `rules`: kinds to use, one each; or how many of any kind; None = 0 to 4 of any kind.
 
-    Without `integers` there are neither lots nor fixed charges nor rules of kind `suppliers`.
+    Without `integers` there are neither lots nor fixed charges nor rules of kind `suppliers`. `growth`: expansions
+    (with `integers` some to be opened), stock, substitution, supports, and rules about them.
     """
     folder = Path(folder)
     case = Case(seed, most_suppliers, years)
@@ -356,5 +361,9 @@ def random_case(
     else:
         kinds = list(rules)
     drawn = Drawn(case.r, case.tables, case.years, case.delivered, case.scale, case.listed)
-    case.write(folder, draw_rules(drawn, kinds))
+    listed = draw_rules(drawn, kinds)
+    if growth:
+        grow(case, integers)
+        listed += [] if rules == 0 else year_rules(case)
+    case.write(folder, listed)
     return folder
