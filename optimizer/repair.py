@@ -14,7 +14,7 @@ from models.rule_rows import RuleRow
 from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter, spread
 from optimizer.elastic import ElasticEngine
-from optimizer.engine import Engine, Limits, Solution
+from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.solving import column_units, solve
 from optimizer.stamping import stamp
 
@@ -96,12 +96,22 @@ def _nearer(layout: Layout, rows: Sequence[RuleRow], broken: dict[int, float], l
                 sure[number] = _rounded(value, rows[number]) if inside else limit
     final = [replace(row, limit=sure[number]) if number in sure else row for number, row in enumerate(rows)]
     # at the very edge of a cone the elastic point is inside by the solver's tolerance alone: then the first repair
-    return sure if solve(layout, final, limits).has_plan else broken
+    try:
+        return sure if solve(layout, final, limits).has_plan else broken
+    except EngineError:  # or the solver cannot tell
+        return broken
 
 
 def _part_of(case: Case, row: RuleRow) -> tuple[str, int]:
-    """The chain of minerals and the year in which a rule row stands; a budget over everything ties all together."""
-    return (_chains(case).get(row.mineral, ""), row.year)
+    """The chain of minerals and the year in which a rule row stands; a budget over everything ties all together,
+    and so do expansions and stock for the years.
+    """
+    return (_chains(case).get(row.mineral, ""), 0 if _linked(case) else row.year)
+
+
+def _linked(case: Case) -> bool:
+    """Whether anything carries over from one year to another."""
+    return bool((case.suppliers["max_expansion_t"] > 0).any()) or len(case.stock) > 0
 
 
 def _chains(case: Case) -> dict[str, str]:
@@ -127,8 +137,13 @@ def _connected(case: Case, conflict: list[dict[str, Any]], repairs: list[dict[st
     Prices elsewhere are those of a degenerate optimum without violation, and say nothing.
     """
     group = _chains(case)
-    broken = {(group.get(item["mineral"], "all"), item["year"]) for item in repairs}
-    kept = [item for item in conflict if (group.get(item["mineral"], "all"), item["year"]) in broken]
+    linked = _linked(case)
+
+    def part(item: dict[str, Any]) -> tuple[str, int]:
+        return group.get(item["mineral"], "all"), 0 if linked else item["year"]
+
+    broken = {part(item) for item in repairs}
+    kept = [item for item in conflict if part(item) in broken]
     order = {"rule": 0, "demand": 1, "minimum": 2, "capacity": 3, "feedstock": 4, "lane": 5}
     return sorted(kept, key=lambda i: (i["mineral"], i["year"], order[i["what"]], i["name"]))
 
@@ -160,8 +175,8 @@ class _Elastic:
                 weights[place] = 1.0 / self._worth(self.rows[index])
             elif family == "supplier_count":
                 weights[place] = 1.0
-            elif family == "requirement_met" and hard:
-                weights[place] = HARD / max(abs(program.row_upper[place]), 1e-6)
+            elif family in ("requirement_met", "closing_stock") and hard and program.row_lower[place] > 0:
+                weights[place] = HARD / max(program.row_lower[place], 1e-6)
         bounds: dict[int, float] = {}
         if hard:
             for entry in np.flatnonzero(layout.production_lower_t > 0).tolist():
@@ -189,7 +204,7 @@ class _Elastic:
                 self.layout.column_material[row.base.columns if len(row.base.columns) else row.top.columns]
             )
             base = max(float(self.layout.need_t[codes, at].sum()), 1e-6)
-        if row.kind in ("index", "emissions"):
+        if row.kind in ("index", "emissions", "stock_days"):
             return base * max(row.limit, 1e-6)
         return base
 
@@ -221,6 +236,23 @@ class _Elastic:
             demand = case.demand.iloc[row]
             key = (demand["market"], demand["material"], int(demand["year"]))
             received[key] = received.get(key, 0.0) + float(x[layout.offsets["shortage"] + i])
+        for family, sign in (("substituted", 1.0), ("drawn", 1.0), ("built", -1.0)):
+            market_of, material_of = layout.stock_market, layout.stock_material
+            if family == "substituted":
+                ends = layout.substituted_market, layout.substituted_material
+            else:
+                place = getattr(layout, f"{family}_place")
+                ends = market_of[place], material_of[place]
+            for i, (m, code, at) in enumerate(zip(*ends, layout.year_of(family), strict=True)):
+                key = (markets[m], materials[code], case.years[at])
+                received[key] = received.get(key, 0.0) + sign * float(x[layout.offsets[family] + i])
+        last = layout.stock_year == len(case.years) - 1
+        for i in np.flatnonzero(last).tolist():
+            place, end = int(layout.stock_place[i]), float(x[layout.offsets["stock"] + i])
+            least = float(case.stock["closing_min_t"].iloc[place])
+            if least - end > 1e-6 * max(1.0, least):
+                item = self._stockpile("minimum", place, len(case.years) - 1, least)
+                found.append({**item, "needed": end})
         for key, required in case.required.items():
             got = received.get(key, 0.0)
             if abs(required - got) > 1e-6 * max(1.0, required):
@@ -261,6 +293,10 @@ class _Elastic:
                 item = self._supplier("minimum", index, float(program.lower[column]))
             elif family == "flow" and reduced[column] < 0:
                 item = self._lane(index, float(program.upper[column]))
+            elif family in ("built", "drawn", "stock") and reduced[column] < 0:
+                place = getattr(self.layout, f"{family}_place")[index]
+                year = self.layout.year_of(family)[index]
+                item = self._stockpile("capacity", int(place), int(year), float(program.upper[column]))
             else:
                 continue
             found[tuple(item.items())] = item
@@ -287,7 +323,20 @@ class _Elastic:
             return [self._supplier("capacity", entry, float(layout.production_upper_t[entry]))]
         if family == "minimum":
             return [self._supplier("minimum", index, float(layout.production_lower_t[index]))]
+        if family == "capacity_expanded":
+            return [self._supplier("capacity", index, limit)]
+        if family == "closing_stock":
+            place = int(layout.stock_place[index])
+            least = float(case.stock["closing_min_t"].iloc[place])
+            return [self._stockpile("minimum", place, len(case.years) - 1, least)]
         return []
+
+    def _stockpile(self, what: str, place: int, at: int, limit: float) -> dict[str, Any]:
+        case = self.case
+        market, material = (str(case.stock[name].iloc[place]) for name in ("market", "material"))
+        return {"what": what, "name": f"stock of {material} at {market}",
+                "mineral": case.materials.loc[material, "mineral"], "year": case.years[at], "limit": limit,
+                "material": material}  # fmt: skip
 
     def demands(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The demand that shares are of: it stands in a rule's row as a number, so it has no price of its own."""

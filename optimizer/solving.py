@@ -80,7 +80,8 @@ def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
     """A tiny cost that prefers, among plans of equal cost, the suppliers nearest to today's.
 
     On production and on flows into markets: half of it falls with incumbent_t / capacity_t, half is
-    pseudo-random by the names, so that neither the order of rows nor other minerals decide. USD a unit.
+    pseudo-random by the names, so that neither the order of rows nor other minerals decide. On expansions and on
+    what moves in and out of stock: no more of it than needed, and later rather than earlier. USD a unit.
     """
     case = layout.case
     table = case.suppliers
@@ -94,6 +95,8 @@ def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
     extra = np.zeros(layout.width)
     extra[layout.columns("production")] = each[layout.production_supplier]
     extra[layout.offsets["flow"] + market] = each[layout.flow_origin[market]]
+    for family in ("built", "drawn", "expansion"):
+        extra[layout.columns(family)] = 1.0 / (1.0 + layout.year_of(family))
     extra *= TIE_BREAK * typical[layout.column_material] * case.weights[layout.column_year]
     found = np.zeros(len(program.names))
     found[columns[columns >= 0]] = extra[columns >= 0]
@@ -127,12 +130,16 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
 
 
 def without_idle(x: Floats, layout: Layout) -> Floats:
-    """The values with what is reported as 0 not used either, and so not paid for."""
+    """The values with what is reported as 0 not used (or opened) either, and so not paid for."""
     if not len(x):
         return x
     x = x.copy()
     idle = x[layout.used_production] < SMALLEST_T
     x[layout.columns("used")[idle]] = 0.0
+    if layout.sizes["opened"]:
+        added = np.zeros(len(layout.case.suppliers))
+        np.add.at(added, layout.expansion_supplier, x[layout.columns("expansion")])
+        x[layout.columns("opened")[added[layout.opened_supplier] < SMALLEST_T]] = 0.0
     return x
 
 

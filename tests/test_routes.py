@@ -135,8 +135,9 @@ def _same_program(ours: Program, theirs: Program, fixed: tuple[str, ...] = ()) -
         assert one[name][1:] == pytest.approx((low, high)), name
     columns = [{name: values for name, *values in zip(p.names, p.lower, p.upper, p.cost, p.integer, strict=True)}
                for p in (ours, theirs)]  # fmt: skip
-    used = set(columns[1]) - {("unmet", None)}
-    assert used == {name for name in columns[0] if name != ("unmet", None) and name[0] not in fixed}
+    used, given = ({name for name in listed if name != ("unmet", None) and name[0] not in fixed}
+                   for listed in (columns[1], columns[0]))  # fmt: skip
+    assert used == given
     for name in used:
         assert columns[0][name] == pytest.approx(columns[1][name]), name
 

@@ -333,14 +333,18 @@ def random_case(
     years: int | None = None,
     most_suppliers: int = 26,
     growth: bool = False,
+    spacing: int | None = None,
 ) -> Path:
     """Write the case of `seed`. `rules`: kinds to use, one each; or how many of any kind; None = 0 to 4 of any kind.
 
     Without `integers` there are neither lots nor fixed charges nor rules of kind `suppliers`. `growth`: expansions
-    (with `integers` some to be opened), stock, substitution, supports, and rules about them.
+    (with `integers` some to be opened), stock, substitution, supports, and rules about them. `spacing`: so many
+    years from each horizon year to the next.
     """
     folder = Path(folder)
     case = Case(seed, most_suppliers, years)
+    if spacing is not None:
+        case.years = [case.years[0] + spacing * i for i in range(len(case.years))]
     for step in (
         case.chains,
         case.suppliers,
