@@ -381,15 +381,20 @@ def responsible(editor: Editor, pull: Pull) -> list[Any]:
 
 
 def stockpile(editor: Editor, pull: Pull) -> list[Any]:
-    """A stock_days rule, and a stock where the home market has none of what it requires."""
+    """A stock_days rule, with a stock where the home market has none of what it requires, and room for the days."""
     case, who = editor.as_changed, whom(editor, pull, ("mineral", "material"))
     if who is None:
         return []
     materials = [material for material in _delivered(case, who) if material in case.markets.get("home", ())]
     held = case.tables["stock"]
+    room = {m: t for m, k, t in zip(held["material"], held["market"], held["max_t"], strict=True) if k == "home"}
+    cells: list[Any] = []
     for material in materials:
-        if not ((held["material"] == material) & (held["market"] == "home")).any():
+        needed = max(case.required["home", material, year] for year in case.years) * pull.value / 365
+        if material not in room:
             add_row(editor, "stock", {"material": material, "market": "home"}, pull.by)
+        elif room[material] < needed:
+            cells += _set(editor, pull, "stock", {"material": material, "market": "home"}, "max_t", "set", needed)
     rule = {
         "name": "lever-stockpile",
         "kind": "stock_days",
@@ -397,7 +402,7 @@ def stockpile(editor: Editor, pull: Pull) -> list[Any]:
         "material": materials,
         "market": "home",
     }
-    return _rule(editor, pull, rule)
+    return cells + _rule(editor, pull, rule)
 
 
 def _rule(editor: Editor, pull: Pull, rule: dict[str, Any]) -> list[Any]:

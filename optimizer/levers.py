@@ -110,6 +110,12 @@ LEVERS = (
           "the case", "demand_case", ""),
 )  # fmt: skip
 BY_NAME = {lever.name: lever for lever in LEVERS}
+SAID = {  # what people call them
+    "alliance": "join", "ally": "join", "subsidy": "grant", "credit": "45x", "ira": "45x", "duty": "tariff",
+    "ban": "export_ban", "embargo": "export_ban", "stock": "stockpile", "vault": "stockpile", "permits": "permitting",
+    "certified": "responsible", "substitution": "research", "collection": "recycling", "contract": "offtake",
+    "price_floor": "floor",
+}  # fmt: skip
 LARGER = ("tariff", "quota", "permitting")  # shares that may be above 1
 WITHOUT_VALUE = ("export_ban", "join", "leave")  # only WHO stands after the sign
 
@@ -120,7 +126,9 @@ def parse_lever(text: str) -> Pull:
     name = match["name"] if match else re.split(r"[=@:]", text.strip(), maxsplit=1)[0]
     lever = BY_NAME.get(name.lower().replace("-", "_"))
     if lever is None:
-        raise _wrong(f"no such lever; {nearest(name.lower(), BY_NAME)}", text)
+        said = SAID.get(name.lower().replace("-", "_"))
+        hint = f"did you mean {said!r}?" if said else nearest(name.lower(), BY_NAME)
+        raise _wrong(f"no such lever; {hint}", text)
     if match is None:
         raise _wrong(f"write {_form(lever)}", text)
     if match["first"] and not lever.dated:

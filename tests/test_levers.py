@@ -266,7 +266,7 @@ def test_levers_that_go_together(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("lever", "says"),
-    [("45y", "'45x'"), ("recyclin=60%", "'recycling'"), ("tarif=CHN:25%", "'tariff'"), ("nonsense", "known"),
+    [("45y", "'45x'"), ("recyclin=60%", "'recycling'"), ("tarif=CHN:25%", "'tariff'"), ("nonsense", "known"), ("alliance=BRA", "'join'"),
      ("recycling=many", "number"), ("recycling=160%", "from 0 to 1"), ("grant=-1", "from 0 to 1"), ("tariff=25%", "say whom"),
      ("quota=CHN", "say whom"), ("growth", "number"), ("45x=10%@2030", "takes no year"), ("tariff=CHN:25%@2031-2028", "before"),
      ("tariff=CHN:25%@soon", "write tariff"), ("join", "say whom"), ("floor=usa:lots", "number"), ("demand", "write demand")],

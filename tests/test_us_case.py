@@ -229,13 +229,15 @@ def test_presets_of_stock_agree_with_the_facts() -> None:
         held = {
             r["material"]: float(r["value"]) * float(r["to_t"]) for r in rows(FACTS / "stock.csv") if r["kind"] == kind
         }
-        given = {change.where["material"]: change.set["opening_t"] for change in presets()[name].change}
+        given = {step.where["material"]: step.add["opening_t"] for step in presets()[name].change if step.add}
         assert given == {material: pytest.approx(t) for material, t in held.items()}
     required = {
         r["material"]: float(r["required_t"])
         for r in rows(TABLES / "demand.csv") if (r["market"], r["year"]) == ("home", "2026")
     }  # fmt: skip
-    opened = {change.where["material"]: change.set["opening_t"] for change in presets()["us_industry_stock"].change}
+    opened = {
+        step.where["material"]: step.add["opening_t"] for step in presets()["us_industry_stock"].change if step.add
+    }
     for rule in presets()["us_industry_stock"].rules:
         days = opened[rule["material"]] / required[rule["material"]] * 365
         assert days - 1 < rule["days"] <= days, rule["name"]

@@ -68,15 +68,21 @@ def stock_table(facts: Facts) -> list[Row]:
     opened free of charge, a least-cost plan would use both up. Presets open them, with the rule that keeps them.
     """
     held = grouped(facts.read("stock"), "material")
+    needed: dict[str, float] = defaultdict(float)
+    for r in demand_table(facts):
+        if r["market"] == "home":
+            needed[r["material"]] = max(needed[r["material"]], float(r["required_t"]))
+    days = facts.assumed["stock.most_days"]
+    about = f"holding cost {100 * facts.assumed['hold.share']:g} % of the price, at most {days:g} days (assumptions)"
     rows: list[Row] = []
     for material in (m for m, r in facts.chains.items() if r["delivered"] == "yes"):
         here = held.get((material,), [])
         told = [f"{number(tonnes(r), 4)} t in the {r['kind']}, {r['year']}" for r in here]
         rows.append({
-            "material": material, "market": "home",
+            "material": material, "market": "home", "max_t": number(needed[material] * days / 365),
             "hold_usd_per_t_y": number(facts.price[material] * facts.assumed["hold.share"], 3),
             "source": " ".join(unique(["case_assumption", *[r["source"] for r in here]])),
-            "note": joined(f"holding cost: {100 * facts.assumed['hold.share']:g} % of the price (assumption)", *told),
+            "note": joined(about, *told),
         })  # fmt: skip
     return rows
 
