@@ -105,7 +105,8 @@ def result_tables(plan: Plan, case: Case) -> dict[str, pd.DataFrame]:
     """Every table of a run under its name: results, the same of today (``status_quo_*``), changes, sources, about."""
     tables = dict(plan.tables)
     if plan.status_quo is not None and not plan.about.get("status_quo"):
-        tables |= {f"status_quo_{name}": table for name, table in plan.status_quo["tables"].items() if name != "rules"}
+        kept = {name: table for name, table in plan.status_quo["tables"].items() if len(table) and name != "projects"}
+        tables |= {f"status_quo_{name}": table for name, table in kept.items()}
     tables["changes"] = pd.DataFrame(
         [{key: _said(value) for key, value in item.items()} for item in plan.changes],
         columns=["key", "old", "new", "by"],

@@ -60,7 +60,9 @@ class Plots:
             raise ValueError(f"{who!r} is none of {', '.join(sides)}")
         table = summaries.links(sides[side])
         known = list(dict.fromkeys(table["mineral"]))
-        if mineral is None and known:
+        if not known:
+            raise ValueError("nothing flows in this plan")
+        if mineral is None:
             made = sides[side]["suppliers"]
             mineral = str(made[made["produced_t"] > 0]["mineral"].value_counts().index[0])
         if mineral not in known:

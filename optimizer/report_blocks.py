@@ -113,6 +113,7 @@ def shown(column: Column, value: Any) -> tuple[str, Any]:
 
 
 def _figure(kind: str, value: float) -> str:
+    value += 0.0  # never "-0"
     if kind == "year":
         text = f"{value:.0f}"
     elif kind == "share":

@@ -160,21 +160,28 @@ def flows(inputs: Inputs) -> Section:
     keys = [f"{m}|{y}|{w}" for m, y, w in zip(table["mineral"], table["year"], table["who"], strict=True)]
     shown = table_of("flows", table, names, keys=keys, largest="t")
     choices = [("mineral", minerals), ("year", _years(inputs)), ("mix", sides)]
-    first = f"{minerals[0]}|{_years(inputs)[0]}|{sides[0]}" if minerals else ""
+    narrowest = _narrowest(inputs)
+    first = f"{narrowest['mineral']}|{_years(inputs)[0]}|{sides[0]}" if narrowest else ""
+    if first not in figures:
+        first = next(iter(figures), "")
     chart = Chart("flows", "Flows from countries through stages to markets, t a year", figures, shown, choices,
                   captions, first)  # fmt: skip
     said = ["Pick a mineral: each band is what one country sends to the next, as wide as its tonnes a year."]
-    if minerals:
-        said.insert(0, _longest_chain(inputs))
+    said.insert(0, _narrow_sentence(inputs, narrowest) if narrowest else "Nothing flows.")
     return Section("flows", "From mine to market", said, [chart])
 
 
-def _longest_chain(inputs: Inputs) -> str:
-    """Which mineral passes through the fewest hands."""
-    who = inputs.runs[0].name
-    risk = inputs.sides[who]["risk"]
-    last = risk[risk["year"] == inputs.years[-1]]
-    worst = summaries.most(last, "largest_share")
+def _narrowest(inputs: Inputs) -> dict[str, Any]:
+    """Where along all chains the largest part comes from one foreign country, in the last year of the first run."""
+    first = inputs.runs[0]
+    risk = first.plan.tables["risk"]
+    last = risk[(risk["year"] == inputs.years[-1])]
+    foreign = last[last["largest_country"] != first.case.home]
+    found = foreign if len(foreign) else last
+    return summaries.most(found, "largest_share") if len(found) else {}
+
+
+def _narrow_sentence(inputs: Inputs, worst: dict[str, Any]) -> str:
     where = "delivered" if worst["stage"] == "delivered" else f"at {worst['stage']}"
     what = plain(worst["material"] or worst["mineral"])
     at = charts.place_name(str(worst["largest_country"]))

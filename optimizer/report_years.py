@@ -101,22 +101,25 @@ def _projects(may: pd.DataFrame, suffix: str) -> Table:
 
 
 def _stock(run: Run, found: pd.DataFrame, suffix: str) -> Made:
-    """Stock at the end of each year, and what is put in and drawn."""
-    series = {}
-    for (material, market), mine in found.groupby(["material", "market"], sort=False):
+    """Stock at the end of each year, and what is put in and drawn, of the materials that ever have any."""
+    last = run.plan.years[-1]
+    moves = found[["built_t", "drawn_t", "end_t"]].abs().sum(axis=1).groupby(found["material"]).transform("sum") > 0
+    if not moves.any():
+        return "stock may be held, and none is.", []
+    kept, series = found[moves], {}
+    for (material, market), mine in kept.groupby(["material", "market"], sort=False):
         name = str(material) if market == "home" else f"{material}, {market}"
         series[name] = ([str(year) for year in mine["year"]], mine["end_t"].tolist())
-    end = found[found["year"] == run.plan.years[-1]].sort_values("end_t", ascending=False)
-    held = [f"{plain(m)} ({tonnes(float(t))} t)" for m, t in zip(end["material"], end["end_t"], strict=True) if t > 0]
-    text = "no stock is left at the end."
-    if held:
-        text = f"at the end of {run.plan.years[-1]} stock is held of {listed(held, 3)}."
+    most = kept.groupby("material")["end_t"].max().sort_values(ascending=False)
+    held = listed([f"{plain(material)} (up to {tonnes(float(t))} t)" for material, t in most.items() if t > 0], 3)
+    left = int((kept[kept["year"] == last].groupby("material")["end_t"].sum() > 0).sum())
+    text = f"stock is held of {held}; {f'of {left} of them' if left else 'none'} is left at the end of {last}."
     columns = {"material": Column("material"), "market": Column("market"), "year": Column("year", "year"),
                "built_t": Column("put in (t a year)", "t"), "drawn_t": Column("drawn (t a year)", "t"),
                "end_t": Column("at the end (t)", "t"), "days": Column("days of the requirement", "number"),
                "hold_usd_per_y": Column("holding (USD a year)", "usd"),
                "book_usd": Column("opening stock at book value (USD)", "usd")}  # fmt: skip
-    shown = table_of(f"stock{suffix}", found, {k: v for k, v in columns.items() if k in found})
+    shown = table_of(f"stock{suffix}", kept, {k: v for k, v in columns.items() if k in kept})
     figures = {"": charts.lines(series, "year", "t", xaxis={"type": "category"})}
     return text, [Chart(f"stock{suffix}", "Stock at the end of each year, t", figures, shown)]
 

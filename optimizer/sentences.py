@@ -34,6 +34,8 @@ def against(value: float, base: float) -> str:
 
 def dependence_sentence(found: Mapping[str, Any]) -> str:
     """How many materials hang on one foreign country."""
+    if not found["materials"]:
+        return f"In {found['last_year']} nothing is delivered."
     today = f" (today {found['dependent_today']})" if "dependent_today" in found else ""
     return (
         f"In {found['last_year']}, {found['dependent']} of {found['materials']} delivered materials"

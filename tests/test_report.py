@@ -302,7 +302,7 @@ def test_stock_is_shown_year_by_year(tmp_path: Path) -> None:
     plan, reader = section_of("stock_carried", tmp_path)
     table = frame(reader, "stock")
     assert table["at the end (t)"].astype(float).tolist() == plan.tables["stock"]["end_t"].tolist()
-    assert "stock is" in reader.sections["years"]
+    assert "Stock is held of" in reader.sections["years"]
 
 
 def test_what_the_public_pays_stands_apart(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_run_without_them_says_so(single: Reader) -> None:
     assert "No capacity is added" in single.sections["years"] and "No stock is held" in single.sections["years"]
 
 
-@pytest.mark.parametrize("kind", ["today alone", "without today", "without rules", "with shortage"])
+@pytest.mark.parametrize("kind", ["today alone", "without today", "without rules", "with shortage", "with nothing"])
 def test_runs_of_every_sort_make_a_report(kind: str, tmp_path: Path) -> None:
     case, request, quo = load_case("small"), Request(), kind == "today alone"
     if kind == "without rules":
@@ -347,6 +347,8 @@ def test_runs_of_every_sort_make_a_report(kind: str, tmp_path: Path) -> None:
         )
     if kind == "with shortage":
         request = Request(sets={"demand.shortage_usd_per_t": 10_000})
+    if kind == "with nothing":  # all of it is short, and nothing flows
+        request = Request(sets={"demand.shortage_usd_per_t": 5_000})
     plan = optimize(case, request, status_quo=quo, out=tmp_path / "run")
     assert plan.ok
     reader = Reader(report([tmp_path / "run"]).read_text(encoding="utf-8"))
