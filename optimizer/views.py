@@ -193,6 +193,7 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
     if rules.empty:
         return
     bound = rules[rules["binding"].astype(bool)]
+    bound = bound.assign(price_usd_per_y=bound["price_usd_per_y"].astype(float))  # whole numbers: no price at all
     console.print()
     count = rules["rule"].nunique()
     lines = f"{len(rules)} row{'s' if len(rules) > 1 else ''}"

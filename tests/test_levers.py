@@ -309,6 +309,15 @@ def test_levers_on_the_command_line(oremix: Any, tmp_path: Path, write_case: Any
     assert oremix("optimize", folder, "--lever", "45y").code == 2
 
 
+def test_an_answer_with_openings_prints_though_its_rules_have_no_price(oremix: Any, write_case: Any) -> None:
+    """One lump of capital: integers, so a limit that binds has no price; the answer is printed all the same."""
+    shown = oremix(
+        "optimize", write_case(TABLES, TOML), "--lever", "lumpy=40%", "--min-allied", "40%", "-q", "-m", "copperish"
+    )
+    assert shown.code == 0, shown.err
+    assert "at the limit" in shown.out
+
+
 def test_the_list_of_levers(oremix: Any) -> None:
     listed = oremix("levers", "--json").document["levers"]
     assert [row["lever"] for row in listed] == [lever.name for lever in LEVERS] == list(BY_NAME)
