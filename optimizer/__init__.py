@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from models.changes import Request
     from models.problems import CaseError
     from optimizer.plan import Plan
+    from optimizer.plans import Plans
     from optimizer.run import optimize
     from optimizer.run_folder import read_run
 
 _HOMES = {
     "load_case": "models.case", "Request": "models.changes", "CaseError": "models.problems",
-    "Plan": "optimizer.plan", "optimize": "optimizer.run", "read_run": "optimizer.run_folder",
+    "Plan": "optimizer.plan", "Plans": "optimizer.plans", "optimize": "optimizer.run",
+    "read_run": "optimizer.run_folder",
 }  # fmt: skip
-__all__ = ["CaseError", "Plan", "Request", "load_case", "optimize", "read_run"]
+__all__ = ["CaseError", "Plan", "Plans", "Request", "load_case", "optimize", "read_run"]
 
 
 def __getattr__(name: str) -> Any:

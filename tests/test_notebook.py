@@ -13,8 +13,9 @@ from rich.console import Console
 from models.case import load_case
 from models.changes import Request
 from optimizer import summaries, terminal_charts, views
-from optimizer.notebook import Plots, plans_html
+from optimizer.notebook import plans_html
 from optimizer.plan import Plan
+from optimizer.plans import Plans
 from optimizer.run import optimize
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.py"))
@@ -55,7 +56,7 @@ def test_the_curve_has_the_points_and_marks_the_plan(plan: Plan, tmp_path: Path)
 
 
 def test_plans_against_a_measure(plan: Plan, tighter: Plan) -> None:
-    plots = Plots({"base": plan, "tighter": tighter})
+    plots = Plans([plan, tighter], ["base", "tighter"]).plot
     points = {trace.name: (trace.x[0], trace.y[0]) for trace in plots.frontier(measure="hhi_country").data}
     # shares 0.4, 0.4, 0.2 and 0.3, 0.3, 0.4 (README, by hand)
     assert points["base"] == (pytest.approx(0.36), plan.objective_usd)
@@ -96,9 +97,27 @@ def test_no_plan_says_why_as_html() -> None:
         none.plot.mix()
 
 
-def test_several_plans_as_html(plan: Plan, tighter: Plan) -> None:
-    text = plans_html([plan, tighter], ["base", "<b>"])
+def test_several_plans_draw_and_show_themselves(plan: Plan, tighter: Plan) -> None:
+    plans = Plans([plan, tighter], ["base", "<b>"])
+    assert {bar.customdata[0] for bar in plans.plot.mix().data} == {"today", "base", "&lt;b&gt;"}
+    assert sum(plans.plot.sankey(who="<b>").data[0].link.value) == pytest.approx(tighter.tables["flows"]["t"].sum())
+    text = plans._repr_html_()
+    assert text == plans_html([plan, tighter], ["base", "<b>"])
     assert "+4.58%" in text and "13.7 million" in text and "&lt;b&gt;" in text
+
+
+def test_plans_are_found_by_place_and_name_and_lie_side_by_side(plan: Plan, tighter: Plan) -> None:
+    plans = Plans([plan, tighter, plan], ["base", "tighter", "base"])
+    assert plans.names == ["base", "tighter", "base (2)"] and len(plans[:2]) == 2
+    assert plans["tighter"] is plans[1] is tighter
+    assert plans.costs["objective_usd"].tolist() == [plan.objective_usd, tighter.objective_usd, plan.objective_usd]
+    shares = plans.shares(by="country").loc[("lithium", "lithium_chemicals", "USA")]
+    assert shares["tighter", 2030] == pytest.approx(0.4) and shares["base", 2030] == pytest.approx(0.2)
+    assert set(plans.table("flows")["plan"]) == set(plans.names)
+    with pytest.raises(KeyError, match="the plans are base, tighter"):
+        plans["nobody"]
+    with pytest.raises(ValueError, match="2 plans and 1 names"):
+        Plans([plan, plan], ["one"])
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -107,7 +126,7 @@ def test_the_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path))
-    assert "at most 30% from one country: optimal, 13,700,000 USD" in capsys.readouterr().out
+    assert "at most 30% from one country: 13,700,000 USD" in capsys.readouterr().out
     assert (tmp_path / "meeting.html").is_file() and (tmp_path / "plan.xlsx").is_file()
 
 

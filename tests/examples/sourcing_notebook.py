@@ -6,7 +6,7 @@
 # %%
 from pathlib import Path
 
-from optimizer import load_case, optimize
+from optimizer import Plans, load_case, optimize
 
 case = load_case("small")
 plan = optimize(case, out="runs/base")
@@ -18,12 +18,15 @@ flows = plan.plot.sankey("lithium")
 print(f"{len(mix.data)} bars, {len(flows.data[0].link.value)} bands")
 
 # %% What tighter limits on one country cost
-tighter = {limit: optimize(case, {"rules.one_country.max": limit}) for limit in (0.5, 0.4, 0.3, 0.2)}
-for limit, found in tighter.items():
-    print(f"at most {limit:.0%} from one country: {found.status}, {found.objective_usd or float('nan'):,.0f} USD")
+limits = (0.5, 0.4, 0.3, 0.2)
+found = [optimize(case, {"rules.one_country.max": limit}) for limit in limits]
+plans = Plans(found, [f"at most {limit:.0%}" for limit in limits])
+for name, cost in plans.costs["objective_usd"].items():
+    print(f"{name} from one country: {cost:,.0f} USD")
+plans  # a notebook shows them side by side
 
 # %% Cost against concentration
-chart = plan.plot.frontier(measure="hhi_country")
+chart = plans.plot.frontier(measure="hhi_country")
 print([f"{trace.name}: HHI {trace.x[0]:.2f}, {trace.y[0]:,.0f} USD" for trace in chart.data])
 
 # %% For the meeting
