@@ -108,9 +108,7 @@ CostBasis = Annotated[
 ]
 YesNo = Annotated[Literal["yes", "no"], Allowed("yes or no", "choice")]
 Share = Annotated[_Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
-PaidBy = Annotated[
-    Literal["public", "buyers", ""], Allowed("public or buyers, or blank where there is no floor", "choice")
-]
+PaidBy = Annotated[Literal["public", "buyers", ""], Allowed("one of public, buyers, or blank", "choice")]
 
 
 class Row(BaseModel):

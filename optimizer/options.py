@@ -57,6 +57,10 @@ MaxHhi = Annotated[str | None, typer.Option(help="Highest HHI by country, 0 to 1
 Bans = Annotated[
     list[str] | None, typer.Option("--ban", help="Nothing from this bloc (repeatable).", rich_help_panel=_RULES)
 ]
+StockDays = Annotated[
+    float | None,
+    typer.Option(help="Least days of requirement in stock at the end of each year.", rich_help_panel=_RULES),
+]
 StageName = Annotated[
     str,
     typer.Option("--stage", help="Where the rules by flag apply: delivered, extraction, ...", rich_help_panel=_RULES),
@@ -86,8 +90,10 @@ def share(flag: str, text: str) -> float:
     return value
 
 
-def flag_rules(stage: str, shares: dict[str, str | None], bans: list[str]) -> list[dict[str, Any]]:
-    """The rules that flags ask for, each named like its flag."""
+def flag_rules(
+    stage: str, shares: dict[str, str | None], bans: list[str], stock_days: float | None = None
+) -> list[dict[str, Any]]:
+    """The rules that flags ask for, each named like its flag. ``stage`` is where shares and bans hold."""
     from models.problems import CaseError, Problem
     from models.rule_kinds import STAGE_NAMES
 
@@ -117,6 +123,8 @@ def flag_rules(stage: str, shares: dict[str, str | None], bans: list[str]) -> li
         raise CaseError(problems)
     if bans:
         rules.append({"name": "ban", "stage": stage, "kind": "ban", "where": {"bloc": list(bans)}})
+    if stock_days is not None:
+        rules.append({"name": "stock-days", "kind": "stock_days", "days": stock_days})
     return rules
 
 

@@ -14,6 +14,7 @@ from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
 from optimizer.sentences import cost_sentence
 from optimizer.terminal_charts import against_first, against_today
+from optimizer.year_views import build_up, cost_rows
 
 CHANNELS = (
     ("domestic", "d", "green"),
@@ -29,6 +30,10 @@ KEY_COLUMNS = {
     "rules": ("rule", "bound", "material", "member", "year", "value", "limit", "price_usd_per_y"),
     "shares": ("material", "stage", "by", "member", "year", "share"),
     "risk": ("mineral", "material", "stage", "year", "hhi_country", "largest_country", "largest_share"),
+    "capacity": ("supplier", "material", "year", "own_t", "expansion_t", "produced_t", "used_share"),
+    "projects": ("supplier", "decided", "usable_from", "t", "capital_usd", "usd_per_y"),
+    "expansion": ("supplier", "year", "t", "opened", "usable_from", "usd_per_y", "public_usd_per_y"),
+    "stock": ("market", "material", "year", "built_t", "drawn_t", "end_t", "days"),
 }
 
 
@@ -63,6 +68,7 @@ def answer(console: Console, plan: Plan, year: int | None) -> None:
     _headline(console, plan)
     _costs(console, plan)
     _minerals(console, plan, at)
+    build_up(console, plan, lambda year: {name: mix_bar(mix) for name, mix in _mix(plan.tables, year).items()})
     against_today(console, plan, at)
     _binding(console, plan)
     _short(console, plan)
@@ -83,6 +89,7 @@ def _costs(console: Console, plan: Plan) -> None:
     short = costs[costs["cost"] == "shortage"].groupby("year")["usd_per_y"].sum()
     if len(short):
         rows.append(["of it short", *(money(float(short.get(year, 0.0))) for year in plan.years)])
+    rows[1:1] = cost_rows(plan)
     if plan.status_quo is not None and not plan.about.get("status_quo"):
         today = plan.status_quo["cost_usd_per_y"]
         rows.append(["today", *(money(today[year]) for year in plan.years)])
@@ -144,9 +151,6 @@ def _minerals(console: Console, plan: Plan, year: int) -> None:
     for name, letter, colour in CHANNELS:
         legend.append(f"{letter} {name}  ", style=colour)
     console.print(legend)
-    if len(plan.years) > 1:
-        others = ", ".join(str(y) for y in plan.years if y != year)
-        console.print(Text(f"other years: --show-year ({others}), or oremix show RUN shares"))
 
 
 def _missing(plan: Plan, year: int) -> dict[str, float]:
@@ -233,10 +237,25 @@ def _denominators(console: Console, rows: Sequence[Mapping[Any, Any]]) -> None:
         console.print(Text(f"{', '.join(plain(name) for name in names)}: {of}{words}", style="dim"))
 
 
-_PLAIN = ("tonnes", "suppliers", "USD a year", "USD a year above the status quo", "kg CO2e per t delivered")
+_PLAIN = (
+    "tonnes",
+    "suppliers",
+    "USD a year",
+    "USD a year above the status quo",
+    "days of requirement",
+    "kg CO2e per t delivered",
+)
 IN_SHARES = ("share", "each_share", "hhi")
-PER = {"hhi": "0.01 HHI", "ban": "tonne", "budget": "dollar", "emissions": "kg/t", "index": "1.00", "suppliers": "one"}
-_UNIT = {"ban": " t", "budget": " USD", "emissions": " kg/t"}
+PER = {
+    "hhi": "0.01 HHI",
+    "ban": "tonne",
+    "budget": "dollar",
+    "emissions": "kg/t",
+    "index": "1.00",
+    "suppliers": "one",
+    "stock_days": "day",
+}
+_UNIT = {"stock_days": " days", "ban": " t", "budget": " USD", "emissions": " kg/t"}
 
 
 def limit_text(row: Mapping[Any, Any], key: str = "limit") -> str:

@@ -311,6 +311,52 @@ SETTINGS = (
     toml("rules that are no list", 'name = "metal"', 'rules = 3', Found(TOM, column="rules", says=("[[rules]]",))),
 )  # fmt: skip
 
+
+def grown(name: str, columns: str, cells: str, *found: Found) -> Bad:
+    """More columns of suppliers.csv, filled in for the mine (row 2) alone."""
+    blank = "," * cells.count(",")
+    rows = [f"{row},{columns if place == 0 else cells if row == MINE else blank}"
+            for place, row in enumerate(TABLES["suppliers"].splitlines())]  # fmt: skip
+    return Bad(name, found, tables={"suppliers": "\n".join(rows) + "\n"})
+
+
+def added(name: str, table: str, text: str, *found: Found) -> Bad:
+    """One more table."""
+    return Bad(name, found, tables={table: text})
+
+
+STOCK, SUBST = "tables/stock.csv", "tables/substitution.csv"
+YEARS = (
+    *(grown(f"a negative {column}", column, "-1", Found(SUP, 2, column, "-1", ("0 or more",)))
+      for column in ("max_expansion_t", "capex_usd_per_t", "lead_years", "open_usd", "ramp_years", "credit_usd_per_t",
+                     "floor_usd_per_t")),
+    grown("a life of 0 years", "life_years", "0", Found(SUP, 2, "life_years", "0", ("above 0",))),
+    *(grown(f"{column} in per cent", column, "5", Found(SUP, 2, column, "5", ("0 to 1",)))
+      for column in ("cost_of_capital", "credit_share", "grant_share")),
+    grown("a floor that nobody pays", "floor_usd_per_t", "9000", Found(SUP, 2, "floor_paid_by", says=("public or buyers",))),
+    grown("a floor paid by another", "floor_usd_per_t,floor_paid_by", "9000,state", Found(SUP, 2, "floor_paid_by", "state", ("one of public, buyers",))),
+    Bad("a floor without a reference price", (Found(SUP, 2, "floor_usd_per_t", "9000", ("price_usd_per_t of ore",)),),
+        edits=(("materials", "8000", ""),), tables=grown("", "floor_usd_per_t,floor_paid_by", "9000,public").tables),
+    added("a stock of an unknown material", "stock", "material\nsteel\n", Found(STOCK, 2, "material", "steel")),
+    added("a stock of what is not required", "stock", "material\nore\n", Found(STOCK, 2, "material", "ore", ("does not require",))),
+    added("a stock in a market without demand", "stock", "material,market\nmetal,japan\n", Found(STOCK, 2, "material", says=("japan",))),
+    added("more in stock than it holds", "stock", "material,opening_t,max_t\nmetal,11,10\n", Found(STOCK, 2, "opening_t", "11", ("max_t 10",))),
+    added("more to be left than it holds", "stock", "material,closing_min_t,max_t\nmetal,11,10\n", Found(STOCK, 2, "closing_min_t", "11", ("max_t 10",))),
+    added("a stock twice", "stock", "material,market\nmetal,\nmetal,home\n", Found(STOCK, 3, says=("row 2",))),
+    added("a negative stock", "stock", "material,opening_t\nmetal,-1\n", Found(STOCK, 2, "opening_t", "-1")),
+    added("a step of an unknown material", "substitution", "material,year,step,max_share,usd_per_t\nsteel,2026,a,0.1,5\n", Found(SUBST, 2, "material", "steel")),
+    added("a step of what is not required", "substitution", "material,year,step,max_share,usd_per_t\nore,2026,a,0.1,5\n", Found(SUBST, 2, "material", "ore")),
+    added("steps above everything", "substitution", "material,year,step,max_share,usd_per_t\nmetal,2026,a,0.6,5\nmetal,2026,b,0.5,5\n",
+          Found(SUBST, 3, "max_share", says=("1.1",))),
+    added("a step twice", "substitution", "material,year,step,max_share,usd_per_t\nmetal,2026,a,0.6,5\nmetal,2026,a,0.5,5\n", Found(SUBST, 3, says=("row 2",))),
+    added("a credit above 1 from a year on", "supplier_years", "supplier,year,credit_share\nmine,2026,2\n",
+          Found("tables/supplier_years.csv", 2, "credit_share", "2")),
+    rule("stock_days without stock", 'name = "r"\nkind = "stock_days"\ndays = 30', Found(TOM, column="rules.r", says=("no stock",))),
+    rule("stock_days at a stage", 'name = "r"\nkind = "stock_days"\ndays = 30\nstage = "extraction"', Found(TOM, column="rules.r", says=("no stage",))),
+    rule("negative days", 'name = "r"\nkind = "stock_days"\ndays = -3', Found(TOM, column="rules.r.days", value="-3")),
+    rule("a budget of nothing known", 'name = "r"\nkind = "budget"\nof = "private"\nmax_usd_per_y = 1', Found(TOM, column="rules.r.of", value="private")),
+)  # fmt: skip
+
 LATER = (
     Bad("disruptions.csv", (Found("tables/disruptions.csv", says=("disruption",)),), tables={"disruptions": "scenario,probability\nx,0.1\n"}),
     *(
@@ -335,7 +381,7 @@ def spoiled(bad: Bad) -> dict[str, str | bytes]:
     return {name: text for name, text in tables.items() if text is not None}
 
 
-@pytest.mark.parametrize("bad", [*FILES, *CELLS, *RULES, *SETTINGS, *LATER], ids=lambda bad: bad.name)
+@pytest.mark.parametrize("bad", [*FILES, *CELLS, *RULES, *SETTINGS, *YEARS, *LATER], ids=lambda bad: bad.name)
 def test_a_defect_is_named_and_nothing_is_written(bad: Bad, write_case: Callable[..., Path], oremix: Any) -> None:
     done = oremix("optimize", write_case(spoiled(bad), bad.toml), "--json")
     assert done.code == 2, done.out[:400]
@@ -487,6 +533,25 @@ def test_odd_but_allowed(
         assert any(all(word in warning for word in warned) for warning in warnings), warnings
     else:
         assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "warned"),
+    [
+        ("max_expansion_t,lead_years", "10,5", ("mine", "never becomes usable", "2031", "2030")),
+        ("max_expansion_t,lead_years,life_years", "10,1,2", ("mine", "never becomes usable", "life of 2 years")),
+        ("max_expansion_t,lead_years", "10,4", ()),
+        ("capex_usd_per_t", "10", ("mine", "max_expansion_t", "nothing can be added")),
+    ],
+)
+def test_expansions_that_give_nothing_are_warned_of(
+    columns: str, cells: str, warned: tuple[str, ...], write_case: Callable[..., Path], oremix: Any
+) -> None:
+    tables = {**TABLES, **grown("", columns, cells).tables}
+    done = oremix("optimize", write_case(tables, TOML), "--json")
+    assert done.code == 0 and done.document["expansion"] == [] and done.document["audit"] == []
+    said = [line for line in done.document["warnings"] if "never becomes" in line or "nothing can be added" in line]
+    assert len(said) == bool(warned) and all(word in said[0] for word in warned)
 
 
 def test_supplier_years_outside_the_horizon_are_allowed(write_case: Callable[..., Path], oremix: Any) -> None:
