@@ -47,12 +47,15 @@ def limits_of(case: Case, growth: Growth, status_quo: bool) -> tuple[Floats, Flo
     return tuple(np.where(case.active, tonnes, 0.0) for tonnes in (capacity, most, minimum))  # type: ignore[return-value]
 
 
-def extent(case: Case, status_quo: bool = False) -> Extent:
-    """What can be other than zero; lanes that cannot carry anything to a market are left out."""
+def extent(case: Case, status_quo: bool = False, lifted: bool = False) -> Extent:
+    """What can be other than zero; lanes that cannot carry anything to a market are left out.
+
+    ``lifted``: what could be, were every capacity, lane limit, pool and requirement of 0 lifted.
+    """
     growth = find_growth(case)
     capacity, most, minimum = limits_of(case, growth, status_quo)
-    required = _taken(case, status_quo)
-    alive, carries = reachable(case, most, required, status_quo)
+    required = _taken(case, status_quo, lifted)
+    alive, carries = reachable(case, case.active.astype(float) if lifted else most, required, status_quo or lifted)
     # A contract that nothing can take is kept, and reported as a conflict; so is an incumbent in the status quo,
     # whose factor is that of its material.
     forced = (capacity if status_quo else minimum) > 0
@@ -105,11 +108,14 @@ def stocked(case: Case, status_quo: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _taken(case: Case, status_quo: bool) -> Flags:
-    """Whether a market takes a material in a year: it requires it, or can put it into stock."""
+def _taken(case: Case, status_quo: bool, lifted: bool = False) -> Flags:
+    """Whether a market takes a material in a year: it requires it (``lifted``: be it 0), or can put it into stock."""
     taken = required_t(case) > 0
+    markets, materials = list(case.markets), list(case.materials["material"])
+    if lifted:
+        for place, wanted in enumerate(case.markets.values()):
+            taken[place, [materials.index(material) for material in wanted]] = True
     if not status_quo:
-        markets, materials = list(case.markets), list(case.materials["material"])
         for market, material in zip(case.stock["market"], case.stock["material"], strict=True):
             taken[markets.index(market), materials.index(material)] = True
     return np.asarray(taken)
@@ -133,11 +139,14 @@ def name_rank(case: Case) -> Ints:
     return rank
 
 
-def reachable(case: Case, capacity: Floats, required: Flags, status_quo: bool) -> tuple[Flags, Flags]:
-    """Suppliers that can make something that reaches a market, and lanes that can carry it; each by year."""
+def reachable(case: Case, capacity: Floats, required: Flags, unlimited: bool) -> tuple[Flags, Flags]:
+    """Suppliers that can make something that reaches a market, and lanes that can carry it; each by year.
+
+    ``unlimited``: lanes closed by their limit and empty pools count as well.
+    """
     lanes, count = case.lanes, len(case.suppliers)
     open_lanes = lanes.exists.copy()
-    if not status_quo:
+    if not unlimited:
         open_lanes &= lanes.max_t > 0
     to_market = lanes.destination >= count
     wanted = required[np.maximum(lanes.destination - count, 0), lanes.material]
@@ -146,7 +155,7 @@ def reachable(case: Case, capacity: Floats, required: Flags, status_quo: bool) -
     mine = np.array([not name for name in case.suppliers["input"]], dtype=bool)
     for place, name in enumerate(case.suppliers["input"]):
         if name in case.pools:
-            pool[place] = True if status_quo else case.pools[name][0] > 0
+            pool[place] = True if unlimited else case.pools[name][0] > 0
     alive = capacity > 0
     carries = open_lanes
     while True:

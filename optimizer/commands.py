@@ -58,7 +58,9 @@ def optimize(
         views.answer(screen, plan, year)
         screen.print(Text(plan.run), soft_wrap=True)
     elif plan.status == "infeasible":
-        views.infeasible(screen, plan)
+        from optimizer.infeasible_views import infeasible
+
+        infeasible(screen, plan, verbose)
     else:
         why = {
             "stopped": "stopped: no plan was found in the time allowed (more time: --set solve.seconds=600)",

@@ -165,8 +165,11 @@ class Cutter:
         return cut
 
     def _close(self, number: int, x: Floats) -> bool:
-        value = self.rows[number].value(x)
-        return not value > self.rows[number].limit * (1 + 9e-7)
+        row = self.rows[number]
+        value = row.value(x)
+        scale_t = float(self.layout.scale_t[self.layout.column_material[row.top.columns]].max(initial=0.0))
+        nothing = abs(row.base.value(x)) <= 1e-8 * scale_t  # what flows is the solver's tolerance: no share of it
+        return nothing or not value > row.limit * (1 + 9e-7)
 
     def give(self, engine: Engine, cuts: Sequence[Cut]) -> None:
         """Add the cuts to an engine's program."""

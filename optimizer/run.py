@@ -144,6 +144,7 @@ def _as_planned(
         with collection(on=True):  # many models, one after the other
             repair = find_repair(layout, rows, limits)
         plan.conflict, plan.repair = repair.conflict, repair.repair
+        plan.warnings += repair.notes
         if options.relax and repair.relaxed:
             case = _relaxed(plan, case, repair)
             layout = lay_out(case)

@@ -162,7 +162,8 @@ def _stamp_families(blocks: _Blocks, layout: Layout, template: Template, one: Pr
     years = len(layout.case.years)
     columns = _layout_columns(one, template.layout)
     coo = one.matrix.tocoo()
-    place = template.columns[:, np.maximum(columns[coo.col], 0)]
+    known = np.pad(template.columns, ((0, 0), (0, 1)), constant_values=-1)  # nothing at all can be made: no columns
+    place = known[:, np.maximum(columns[coo.col], 0)]
     inside = columns[coo.col] >= 0  # what holds on to ``unmet`` in the template may have columns elsewhere
     start = 0
     for family, indices in one.rows.blocks:

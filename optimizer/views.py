@@ -1,4 +1,4 @@
-"""What a planner sees: the answer of a plan, comparisons and infeasibility, as rich renderables."""
+"""What a planner sees: the answer of a plan, and comparisons, as rich renderables."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
     priced = bound[bound["price_usd_per_y"].notna() & (bound["price_usd_per_y"].abs() > 0.5)]
     held = f"{count} rule{'s' if count > 1 else ''} in {lines}, all kept; {len(bound)} at the limit"
     console.print(Text(held + (f", {len(priced)} of them with a price." if len(bound) else ".")))
-    _denominators(console, rules.to_dict("records"))
+    denominators(console, rules.to_dict("records"))
     if priced.empty:
         return
     shares = priced["kind"].isin(IN_SHARES)
@@ -225,7 +225,7 @@ def _binding(console: Console, plan: Plan, most: int = 8) -> None:
         console.print(Text(f"... and {len(priced) - most} more: oremix show RUN rules"))
 
 
-def _denominators(console: Console, rows: Sequence[Mapping[Any, Any]]) -> None:
+def denominators(console: Console, rows: Sequence[Mapping[Any, Any]]) -> None:
     """What each rule's shares are of: a share says nothing without its denominator."""
     named: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -301,75 +301,6 @@ def _proof(console: Console, plan: Plan) -> None:
     console.print(Text("; ".join(parts) + ".", style="dim" if not plan.audit else "bold red"))
     for finding in plan.audit[:5]:
         console.print(Text(f"  {plain(finding['check'])}: {plain(finding['where'])}: {plain(finding['message'])}"))
-
-
-def infeasible(console: Console, plan: Plan) -> None:
-    """Why there is no plan: what cannot hold together, and the nearest limits that can."""
-    if plan.about.get("status_quo"):
-        console.print(
-            Text("There is no status quo: nothing that is bought today makes what is required.", style="bold")
-        )
-        for item in plan.conflict:
-            console.print(Text(f"  {plain(item['material'])}: no supplier has incumbent_t that could grow to it"))
-        return
-    console.print(Text("No plan can meet the rules and the demand together.", style="bold red"))
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for item in plan.repair:
-        key = (item["what"], item["name"], item.get("bound", ""), item.get("material") or item["mineral"])
-        groups[key].append(item)
-    rows = []
-    for (what, name, bound, where), items in groups.items():
-        worst = {i["year"]: i for i in items}
-        cells = [_needed(worst.get(year)) for year in plan.years]
-        members = sorted({i["member"] for i in items if i.get("member")})
-        label = f"{name} {bound}" if what == "rule" else f"{what} {name}"
-        rows.append([label.strip(), " ".join([where or "everything", *members[:2]]), _one_limit(items), *cells])
-    if rows:
-        console.print()
-        heads = [(str(year), "right") for year in plan.years]
-        console.print(table(["what has to give", "where", ("limit", "right"), *heads], rows,
-                            title="Nearest limits that can be had"))  # fmt: skip
-        _denominators(console, plan.repair)
-    _conflicts(console, plan)
-    if all(item["what"] == "rule" for item in plan.repair) and plan.repair:
-        console.print()
-        console.print(Text("--relax gives the plan at these limits."))
-
-
-def _needed(item: dict[str, Any] | None) -> str:
-    if item is None:
-        return "ok"
-    if item.get("kind") in ("share", "each_share"):
-        return f"{100 * item['needed']:.1f}%"
-    return limit_text(item, "needed") if item.get("kind") else tonnes(float(item["needed"]))
-
-
-def _one_limit(items: Sequence[dict[str, Any]]) -> str:
-    limits = sorted(items, key=lambda item: float(item["limit"]))
-    shown = [limit_text(item) if item.get("kind") else tonnes(float(item["limit"])) for item in (limits[0], limits[-1])]
-    return shown[0] if shown[0] == shown[1] else " to ".join(shown)
-
-
-def _conflicts(console: Console, plan: Plan, most: int = 12) -> None:
-    grouped: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for item in plan.conflict:
-        grouped[item["mineral"]][item["what"]].add(str(item["name"]))
-    if not grouped:
-        return
-    console.print()
-    console.print(Text("What cannot hold together", style="bold"))
-    words = {"rule": "rule", "demand": "demand at", "minimum": "minimum of", "capacity": "capacity of",
-             "feedstock": "feedstock", "lane": "lane"}  # fmt: skip
-    for mineral, parts in list(grouped.items())[:most]:
-        said = []
-        for what, names in parts.items():
-            listed = sorted(names)
-            said.append(
-                f"{words[what]} {', '.join(listed[:4])}" + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
-            )
-        console.print(Text(f"  {plain(mineral or 'all')}: {plain('; '.join(said))}"))
-    if len(grouped) > most:
-        console.print(Text(f"  ... and {len(grouped) - most} more minerals (--json has them all)"))
 
 
 def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], year: int | None) -> None:

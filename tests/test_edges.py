@@ -169,3 +169,13 @@ def test_a_column_twice_in_the_brackets(case_of: Any) -> None:
     case = case_of("A,CHN,allied,x,100,10\nB,CHL,allied,x,100,10\n", 10)
     with pytest.raises(CaseError, match="stands twice"):
         optimize(case, {"suppliers[country=CHN,country=CHL].capacity_t": 5})
+
+
+def test_an_hhi_that_one_supplier_can_never_keep_leaves_all_short(case_of: Any) -> None:
+    """Of no tonnes there is no share: nothing flows but the solver's tolerance, and that breaks no rule."""
+    rule = '[[rules]]\nname="h"\nkind="hhi"\nmax=0.9997\n'
+    plan = optimize(
+        case_of("A,CHN,allied,x,700,10\n", "material,year,required_t,shortage_usd_per_t\nx,2030,668,20\n", rule)
+    )
+    assert plan.status == "optimal" and plan.audit == []
+    assert plan.objective_usd == pytest.approx(668 * 20)
