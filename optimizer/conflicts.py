@@ -15,6 +15,7 @@ from models.rule_rows import RuleRow
 from optimizer.case_limits import CaseLimit
 from optimizer.trials import Answer, Trial, loosened, measured
 
+Block = tuple[str, int]  # a chain of minerals and a year
 NEAR = 1e-7  # relative width at which a limit that is searched for is near enough
 # In which order limits are let go: what explains least goes first.
 _SUPPLY_STAYS = {"rule": 0, "lane": 1, "capacity": 2, "feedstock": 3, "minimum": 4, "demand": 5}
@@ -44,10 +45,11 @@ class Conflict:
 
 
 def find_conflicts(
-    trial: Trial, block: Callable[[CaseLimit], tuple[str, int]], repaired: Mapping[int, float]
+    trial: Trial, block: Callable[[CaseLimit], Block | None], repaired: Mapping[int, float]
 ) -> list[Conflict]:
     """The conflicts of a part without a plan: one for each block (chain of minerals and year) that has its own.
 
+    ``block``: of a limit; None where it is of all (a budget over everything, what can be expanded over the years).
     ``repaired``: the smallest repair of the part, place in ``trial.own`` -> value.
 
     Where rows tie the blocks of a part together (a budget over everything), a set is looked for in what the blocks
@@ -60,13 +62,13 @@ def find_conflicts(
         if not limits:
             break
         found.append(Conflict(limits, proved))
-        taken = {block(limit) for limit in limits}
+        taken = {block(limit) for limit in limits} - {None}
         left = [limit for limit in left if block(limit) not in taken]
         if trial.ask(left).there is not False:
             break
     for conflict in found:
         others = {block(limit) for other in found if other is not conflict for limit in other.limits}
-        others -= {block(limit) for limit in conflict.limits}
+        others -= {None, *(block(limit) for limit in conflict.limits)}
         held = [limit for limit in trial.own if block(limit) not in others]
         inside = {id(limit) for limit in conflict.limits}
         outside = {number: value for number, value in repaired.items() if id(trial.own[number]) not in inside}
@@ -134,7 +136,7 @@ def nearest(
     ``values``: place in ``trial.own`` -> the value at which another limit holds.
     """
     others = dict(values or {})
-    answer = trial.least(dict(limit.reach), [limit], held, others)
+    answer = trial.least({column: 1.0 for column, _ in limit.reach}, [limit], held, others)
     if not answer.there:
         return None
     number = next(place for place, own in enumerate(trial.own) if own is limit)

@@ -18,7 +18,9 @@ MOST_SETS = 14
 Item = dict[str, Any]
 WORDS = {
     "rule": "rule", "demand": "demand at", "minimum": "minimum of", "capacity": "capacity of",
-    "feedstock": "feedstock", "lane": "lane",
+    "feedstock": "feedstock", "lane": "lane", "lot": "lot of", "closing stock": "closing stock at",
+    "expansion": "expansion of", "stock": "most in stock at", "built": "most put into stock at",
+    "drawn": "most drawn from stock at",
 }  # fmt: skip
 
 
@@ -69,7 +71,7 @@ def _label(item: Item) -> str:
     """A limit in a few words."""
     if item["what"] == "rule":
         return f"{item['name']} {item['bound']}"
-    return f"{'lot' if item.get('kind') == 'lot' else item['what']} {item['name']}"
+    return f"{item.get('kind') or item['what']} {item['name']}"
 
 
 def _value(item: Item, key: str = "limit") -> str:
@@ -113,6 +115,10 @@ def _conflicts(console: Console, plan: Plan, verbose: bool) -> None:
     console.print(Text(f"{more}what each limit would have to be: --verbose, or --json", style="dim"))
 
 
+def _word(item: Item) -> str:
+    return WORDS[item["what"] if item["what"] == "rule" else item.get("kind") or item["what"]]
+
+
 def _years(listed: Sequence[Sequence[Item]], years: Sequence[int]) -> str:
     """The years of sets that are alike; nothing where it is every year."""
     mine = sorted(items[0]["year"] for items in listed)
@@ -124,7 +130,7 @@ def _named(items: Sequence[Item]) -> list[str]:
     kinds: dict[str, list[str]] = defaultdict(list)
     for item in items:
         name = " ".join(filter(None, (str(item["name"]), item.get("member"))))
-        word = "lot of" if item.get("kind") == "lot" else WORDS[item["what"]]
+        word = _word(item)
         if name not in kinds[word]:
             kinds[word].append(name)
     return [
@@ -157,9 +163,9 @@ def _with_values(console: Console, years: Sequence[int], sets: Sequence[list[Ite
 
 def _in_full(item: Item) -> str:
     """A limit with what it is about."""
-    about = item.get("member") or (item["material"] if item["what"] in ("rule", "demand") else "")
+    of_market = item["what"] in ("rule", "demand") or item.get("kind") in ("stock", "built", "drawn", "closing stock")
+    about = item.get("member") or (item["material"] if of_market else "")
     about = "" if about == item["mineral"] else about
     if item["what"] == "rule":
         return " ".join(filter(None, ("rule", item["name"], item["bound"], about)))
-    word = "lot of" if item.get("kind") == "lot" else WORDS[item["what"]]
-    return f"{word} {item['name']}" + (f", {about}" if about else "")
+    return f"{_word(item)} {item['name']}" + (f", {about}" if about else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 from models.case import Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
-from optimizer.case_limits import CaseLimit, CaseProgram, case_program, mineral_chains
-from optimizer.conflicts import Conflict, find_conflicts
+from optimizer.case_limits import CaseLimit, CaseProgram, mineral_chains
+from optimizer.conflicts import Block, Conflict, find_conflicts
 from optimizer.engine import Limits
+from optimizer.limit_switches import case_program
 from optimizer.parts import Parts, cone_ties
 from optimizer.trials import Trial, loosened, measured
 
@@ -24,7 +25,6 @@ GAP, SECONDS = 1e-3, 20.0
 STEPS = 14  # halvings in the search for a nearer limit
 OPEN = "(time, or the solver's tolerance)"
 GIVES_WAY = ("rule", "demand", "minimum")
-Block = Callable[[CaseLimit], tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
     sum over rows of the change of each limit, in its own units (shares), or relative to it (index, emissions, budget).
     """
     whole = case_program(layout, rows)
-    chain = mineral_chains(layout.case)
     unmet = [place for place, _ in whole.program.names.places("unmet")]
     parts = Parts(whole.program, cone_ties(whole.rows, whole.slack), unmet)
     ends = time.perf_counter() + max(1.0, min(limits.seconds, SECONDS))
-    found = _Found(whole, lambda limit: (chain.get(limit.mineral, ""), limit.year))
+    found = _Found(whole, mineral_chains(layout.case))
     of_part: dict[int, list[CaseLimit]] = {}
     for limit in whole.limits:
         of_part.setdefault(int(parts.of_column[limit.switches[0][0]]), []).append(limit)
@@ -68,11 +67,15 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
 class _Found:
     """Conflicts and repairs of one part after the other."""
 
-    def __init__(self, whole: CaseProgram, block: Block) -> None:
-        self.whole, self.block = whole, block
+    def __init__(self, whole: CaseProgram, chain: Mapping[str, str]) -> None:
+        self.whole, self.chain = whole, chain
         self.conflicts: list[Conflict] = []
         self.needed: list[tuple[CaseLimit, float]] = []
         self.rules_alone, self.open = True, False  # open: time ran out before an answer
+
+    def block(self, limit: CaseLimit) -> Block | None:
+        """The chain of minerals and the year of a limit; None where it is of all."""
+        return None if limit.across or not limit.mineral else (self.chain[limit.mineral], limit.year)
 
     def mend(self, trial: Trial) -> None:
         """Add what is wrong with a part that has no plan."""
@@ -175,9 +178,7 @@ class _Found:
         if not self.conflicts and not self.open:
             notes.append("every part of the case has a plan within the solver's tolerance: loosen a limit by a hair")
         if any(not conflict.proved for conflict in self.conflicts):
-            notes.append(
-                "it was not decided of every limit of a conflict whether it is needed in it (time, or the solver's tolerance)"
-            )
+            notes.append(f"of some limits of a conflict it was not decided whether they are needed in it {OPEN}")
         if self.open:
             notes.append(
                 "not every part of the case was decided (time, or the solver's tolerance): there may be more to repair"

@@ -138,7 +138,7 @@ class Trial:
                 side[self.rule_place[limit.number]] = value
             elif old.kind != "hhi":
                 return with_limit(program, self.rule_place[limit.number], self._local(old), self._local(new))
-        elif limit.what in ("capacity", "lane"):
+        elif limit.direct:
             program.upper[self.part.place[limit.reach[0][0]]] = value
         else:
             for (column, _, _), moved in zip(limit.switches, _moved(limit, value), strict=True):
@@ -194,23 +194,15 @@ class Trial:
 
 
 def _moved(limit: CaseLimit, value: float) -> list[float]:
-    """How far each switch of a limit is let through at another value: more and less, or the one way that it goes."""
-    if limit.what == "demand":
-        return [max(0.0, value - limit.limit), max(0.0, limit.limit - value)]
-    return [max(0.0, value - limit.limit if limit.what == "feedstock" else limit.limit - value)]
+    """How far each way past a limit is open at another value: more and less, or the one way that there is."""
+    return [max(0.0, sign * (value - limit.limit)) for _, sign in limit.reach]
 
 
 def measured(limit: CaseLimit, rows: Sequence[RuleRow], x: Floats) -> float:
     """The value of a limit at which the point ``x`` (over the whole program) keeps it, to the digit."""
     if limit.what == "rule":
         return rows[limit.number].value(x)
-    reach = [float(x[column]) for column, _ in limit.reach]
-    if limit.what in ("capacity", "lane"):
-        value = reach[0]
-    elif limit.what == "demand":
-        value = limit.limit + reach[0] - reach[1]
-    else:
-        value = limit.limit + reach[0] if limit.what == "feedstock" else limit.limit - reach[0]
+    value = limit.start + sum(sign * float(x[column]) for column, sign in limit.reach)
     return value if abs(value) > ZERO * limit.limit else 0.0
 
 

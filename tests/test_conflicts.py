@@ -136,6 +136,25 @@ def test_a_closed_lane_and_a_plant_of_nothing(case_of: Any) -> None:
     )
 
 
+def test_what_can_be_expanded_is_a_limit(case_of: Any) -> None:
+    """10 t now and 20 t more for 50: 30 now, or 40 more, would do."""
+    case = case_of("A,CHL,allied,x,10,1,20,0\n", "x,2030,50\n", head=f"{HEAD},max_expansion_t,lead_years")
+    plan = optimize(case)
+    found = {(item["what"], item.get("kind", "")): item["needed"] for item in plan.conflict}
+    assert found == pytest.approx({("demand", ""): 30, ("capacity", ""): 30, ("capacity", "expansion"): 40}, rel=1e-6)
+
+
+def test_a_stockpile_that_cannot_be_filled(case_of: Any) -> None:
+    """20 t are to be there in the end; 3 t a year can be put in, for one year."""
+    stock = "material,build_max_t,closing_min_t\nx,3,20\n"
+    plan = optimize(case_of("A,CHL,allied,x,100,1\n", "x,2030,50\n", stock=stock))
+    found = {(item["what"], item.get("kind", "")): item["needed"] for item in plan.conflict}
+    assert found == pytest.approx({("minimum", "closing stock"): 3, ("capacity", "built"): 20}, rel=1e-6)
+    assert [(item["what"], item["kind"], item["needed"]) for item in plan.repair] == [
+        ("minimum", "closing stock", pytest.approx(3, rel=1e-6))
+    ]
+
+
 def test_two_sets_of_two_minerals_under_one_budget(case_of: Any) -> None:
     """A budget over everything ties the minerals together; each still has a set of its own."""
     case = case_of(
