@@ -7,7 +7,7 @@ the same, so that thousands of questions can be asked of it. ``optimizer.limit_s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from optimizer.program import Program
 Switch = tuple[int, float, float]  # column, its upper bound while the limit holds, and without it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseLimit:
     """One limit of the case: a row of a rule, a requirement, a capacity, a pool, a minimum, a lane.
 
@@ -89,21 +89,15 @@ class CaseProgram:
         return bool((self.rows[number].base.columns < self.width).any())
 
 
-def with_limit(program: Program, place: int, old: RuleRow, new: RuleRow) -> Program:
-    """The program with a linear rule row at another limit: coefficients of its denominator, and its right side.
-
-    Coefficients at 0 stay where they are, so that the shape does not change.
-    """
-    before, after = rule_terms(old), rule_terms(new)
-    matrix, low, high = program.matrix.copy(), program.row_lower.copy(), program.row_upper.copy()
+def set_limit(program: Program, place: int, old: RuleRow, new: RuleRow) -> None:
+    """Put a linear rule row of a program of one's own at another limit: its denominator's coefficients, right side."""
+    matrix, before, after = program.matrix, rule_terms(old), rule_terms(new)
     for terms, sign in ((before, -1.0), (after, 1.0)):
         for column, value in zip(terms.columns.tolist(), terms.coefficients.tolist(), strict=True):
             if column >= 0 and value:
                 start, end = matrix.indptr[column], matrix.indptr[column + 1]
                 matrix.data[start + int(np.searchsorted(matrix.indices[start:end], place))] += sign * value
-    side = high if new.bound == "max" else low
-    side[place] = -after.constant
-    return replace(program, matrix=matrix, row_lower=low, row_upper=high)
+    (program.row_upper if new.bound == "max" else program.row_lower)[place] = -after.constant
 
 
 def mineral_chains(case: Case) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from models.case import Floats
 from models.lanes import Ints
 from models.layout import Layout
-from models.rule_rows import RuleRow
+from models.rule_rows import Linear, RuleRow
 from models.rules import Cut, tangent
 from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.measures import SMALLEST_T
@@ -24,6 +24,13 @@ Branch = tuple[Ints, Floats, Ints]  # whole-number columns, their value, columns
 def spread(x: Floats, columns: Ints) -> Floats:
     """Program values as layout values (columns that the model does not use are 0)."""
     return np.where(columns >= 0, x[np.maximum(columns, 0)], 0.0) if len(x) else np.zeros(len(columns))
+
+
+def relimited(cut: Cut, row: RuleRow) -> Cut:
+    """The tangent in the same direction for another limit of its row: only its side of the denominator changes."""
+    root, own = row.limit**0.5, len(cut.terms.columns) - len(row.base.columns)
+    values = np.concatenate([cut.terms.coefficients[:own], -root * row.base.coefficients])
+    return Cut(cut.row, Linear(cut.terms.columns, values, -root * row.base.constant))
 
 
 @dataclass

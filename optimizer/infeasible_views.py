@@ -18,9 +18,8 @@ MOST_SETS = 14
 Item = dict[str, Any]
 WORDS = {
     "rule": "rule", "demand": "demand at", "minimum": "minimum of", "capacity": "capacity of",
-    "feedstock": "feedstock", "lane": "lane", "lot": "lot of", "closing stock": "closing stock at",
-    "expansion": "expansion of", "stock": "most in stock at", "built": "most put into stock at",
-    "drawn": "most drawn from stock at",
+    "feedstock": "feedstock", "lane": "lane", "lot": "lot of", "closing stock": "least at the end in",
+    "expansion": "expansion of", "stock": "most in", "built": "most put a year into", "drawn": "most drawn a year from",
 }  # fmt: skip
 
 
@@ -71,7 +70,7 @@ def _label(item: Item) -> str:
     """A limit in a few words."""
     if item["what"] == "rule":
         return f"{item['name']} {item['bound']}"
-    return f"{item.get('kind') or item['what']} {item['name']}"
+    return f"{_word(item)} {item['name']}"
 
 
 def _value(item: Item, key: str = "limit") -> str:
@@ -157,14 +156,17 @@ def _with_values(console: Console, years: Sequence[int], sets: Sequence[list[Ite
     none = any(item["needed"] is None for items in sets for item in items)
     said = "Each by itself, all else as it is, would do" + ("; none: no value of it does." if none else ".")
     console.print(Text(said, style="dim"))
+    if any(item.get("given") for items in sets for item in items):
+        console.print(
+            Text("A set of one year: given all else in other years, with what has to give there.", style="dim")
+        )
     if any(item["needed"] is not None and not item["alone"] for items in sets for item in items):
         console.print(Text("* with what else has to give above: by itself it would not do.", style="dim"))
 
 
 def _in_full(item: Item) -> str:
     """A limit with what it is about."""
-    of_market = item["what"] in ("rule", "demand") or item.get("kind") in ("stock", "built", "drawn", "closing stock")
-    about = item.get("member") or (item["material"] if of_market else "")
+    about = item.get("member") or (item["material"] if item["what"] in ("rule", "demand") else "")
     about = "" if about == item["mineral"] else about
     if item["what"] == "rule":
         return " ".join(filter(None, ("rule", item["name"], item["bound"], about)))

@@ -238,7 +238,7 @@ class _Maker:
             place, year, most = (getattr(layout, f"{family}_{name}") for name in ("place", "year", "upper_t"))
             for entry in np.flatnonzero(np.isfinite(most)).tolist() if not layout.status_quo else ():
                 at = int(place[entry])
-                self._quantity("capacity", self._market_of(at), int(layout.stock_material[at]), int(year[entry]),
+                self._quantity("capacity", self._stockpile(at), int(layout.stock_material[at]), int(year[entry]),
                                layout.offsets[family] + entry, float(most[entry]), family)  # fmt: skip
         least = self.case.stock["closing_min_t"].tolist()
         for row, index in self.program.rows.places("closing_stock"):
@@ -246,13 +246,14 @@ class _Maker:
             code = int(layout.stock_material[place])
             less = self._past("less", row, 1.0, float(layout.scale_t[code]))
             self.limits.append(CaseLimit(
-                "minimum", self._market_of(place), str(self.minerals[code]), str(self.materials[code]),
+                "minimum", self._stockpile(place), str(self.minerals[code]), str(self.materials[code]),
                 self.case.years[-1], float(least[place]), ((less, 0.0, float(least[place])),), ((less, -1.0),),
                 float(least[place]), "closing stock", across=True,
             ))  # fmt: skip
 
-    def _market_of(self, place: int) -> str:
-        return str(self.case.stock["market"].iloc[place])
+    def _stockpile(self, place: int) -> str:
+        market, material = (self.case.stock[name].iloc[place] for name in ("market", "material"))
+        return f"stock of {material} at {market}"
 
     def _past(self, way: str, row: int, coefficient: float, scale: float) -> int:
         """A column by which a row can be passed."""

@@ -13,7 +13,7 @@ from models.case import Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.case_limits import CaseLimit, CaseProgram, mineral_chains
-from optimizer.conflicts import Block, Conflict, find_conflicts
+from optimizer.conflicts import Block, Conflict, find_conflicts, nearest
 from optimizer.engine import Limits
 from optimizer.limit_switches import case_program
 from optimizer.parts import Parts, cone_ties
@@ -70,7 +70,7 @@ class _Found:
     def __init__(self, whole: CaseProgram, chain: Mapping[str, str]) -> None:
         self.whole, self.chain = whole, chain
         self.conflicts: list[Conflict] = []
-        self.needed: list[tuple[CaseLimit, float]] = []
+        self.needed: dict[CaseLimit, float] = {}
         self.rules_alone, self.open = True, False  # open: time ran out before an answer
 
     def block(self, limit: CaseLimit) -> Block | None:
@@ -79,33 +79,25 @@ class _Found:
 
     def mend(self, trial: Trial) -> None:
         """Add what is wrong with a part that has no plan."""
-        needed = self._smallest(trial, [limit for limit in trial.own if limit.what == "rule"])
+        needed = self._smallest(trial, ("rule",))
         if needed is None:
             self.rules_alone = False
-            needed = self._smallest(trial, [limit for limit in trial.own if limit.what in GIVES_WAY])
+            needed = self._smallest(trial, GIVES_WAY)
         self.open |= needed is None
-        needed = needed or {}
-        self.needed += [(trial.own[number], value) for number, value in needed.items()]
-        self.conflicts += find_conflicts(trial, self.block, needed)
+        self.needed |= needed or {}
+        self.conflicts += find_conflicts(trial, self.block, needed or {})
 
-    def _smallest(self, trial: Trial, soft: Sequence[CaseLimit]) -> dict[int, float] | None:
-        """Place in ``trial.own`` -> value needed, of the smallest sum of changes; None where these are not enough."""
-        cost: dict[int, float] = {}
-        for limit in soft:
-            for column, _ in limit.reach:
-                cost[column] = self._weight(limit)
-        answer = trial.least(cost, soft, trial.own)
+    def _smallest(self, trial: Trial, soft: Sequence[str]) -> dict[CaseLimit, float] | None:
+        """The values needed, of the smallest sum of changes of limits of some kinds; None where these do not do."""
+        answer = trial.least({limit: self._weight(limit) for limit in trial.own if limit.what in soft}, trial.own)
         if not answer.there:
             return None
         broken = {}
-        for number, limit in enumerate(trial.own):
-            if any(limit is other for other in soft):
-                value = self._broken(limit, trial.rows, answer.x)
-                if value is not None:
-                    broken[number] = loosened(limit, value)
-        if any(
-            limit.what == "rule" and self.whole.varies(limit.number) for limit in map(trial.own.__getitem__, broken)
-        ):
+        for limit in trial.own:
+            value = self._broken(limit, trial.rows, answer.x) if limit.what in soft else None
+            if value is not None:
+                broken[limit] = loosened(limit, value)
+        if any(self.whole.varies(limit.number) for limit in broken if limit.what == "rule"):
             broken = self._nearer(trial, broken)
         return broken
 
@@ -119,35 +111,43 @@ class _Found:
             over, room = abs(value - limit.limit), 1e-6 * max(1.0, limit.limit)
         return None if np.isnan(value) or over <= room else value
 
-    def _nearer(self, trial: Trial, broken: dict[int, float]) -> dict[int, float]:
+    def _nearer(self, trial: Trial, broken: dict[CaseLimit, float]) -> dict[CaseLimit, float]:
         """Limits nearer to their own where the denominator varies: there the first repair need not be smallest.
 
         All limits of a block (chain of minerals and year) move together from the repair towards their own, by
-        bisection, as far as a plan is there.
+        bisection, as far as a plan is there; one that is alone in its block, to the nearest that can be.
         """
-        blocks = {number: self.block(trial.own[number]) for number in broken}
+        blocks: dict[Block | None, list[CaseLimit]] = {}
+        for limit in broken:
+            blocks.setdefault(self.block(limit), []).append(limit)
         sure = dict(broken)
-        for block in dict.fromkeys(blocks.values()):
-            mine = [number for number in broken if blocks[number] == block]
-            near, far = 0.0, 1.0  # 1 = at the repair, 0 = at their own limits
-            for _ in range(STEPS):
-                middle = (near + far) / 2
-                tried = {
-                    number: own + middle * (broken[number] - own)
-                    for number, own in ((number, trial.own[number].limit) for number in mine)
-                }
-                answer = trial.holds_at({**sure, **tried})
-                if not answer.there:
-                    near = middle
-                    continue
-                far = middle
-                for number in mine:
-                    limit = trial.own[number]
-                    value = measured(limit, trial.rows, answer.x)
-                    inside = min(limit.limit, tried[number]) <= value <= max(limit.limit, tried[number])
-                    sure[number] = loosened(limit, value) if inside else tried[number]
+        for mine in blocks.values():
+            if len(mine) == 1:
+                others = {limit: value for limit, value in sure.items() if limit is not mine[0]}
+                needed = nearest(trial.at(others), mine[0])
+                sure[mine[0]] = sure[mine[0]] if needed is None else needed
+                continue
+            self._halve(trial, mine, broken, sure)
         # at the very edge of a cone a point is inside by the solver's tolerance alone: then the first repair
-        return sure if trial.holds_at(sure).there else broken
+        return sure if trial.at(sure).ask(trial.own).there else broken
+
+    def _halve(
+        self, trial: Trial, mine: Sequence[CaseLimit], broken: Mapping[CaseLimit, float], sure: dict[CaseLimit, float]
+    ) -> None:  # fmt: skip
+        """Move limits together towards their own; ``sure`` takes the nearest values at which there is a plan."""
+        near, far = 0.0, 1.0  # 1 = at the repair, 0 = at their own limits
+        for _ in range(STEPS):
+            middle = (near + far) / 2
+            tried = {limit: limit.limit + middle * (broken[limit] - limit.limit) for limit in mine}
+            answer = trial.at({**sure, **tried}).ask(trial.own)
+            if not answer.there:
+                near = middle
+                continue
+            far = middle
+            for limit in mine:
+                value = measured(limit, trial.rows, answer.x)
+                inside = min(limit.limit, tried[limit]) <= value <= max(limit.limit, tried[limit])
+                sure[limit] = loosened(limit, value) if inside else tried[limit]
 
     def _weight(self, limit: CaseLimit) -> float:
         """Cost of one unit of what a limit gives way: relative to it, or to what its share is of."""
@@ -165,15 +165,15 @@ class _Found:
             columns = row.base.columns[row.base.columns < layout.width]
             codes = np.unique(layout.column_material[columns if len(columns) else row.top.columns])
             base = max(float(layout.need_t[codes, at].sum()), 1e-6)
-        if row.kind in ("index", "emissions"):
+        if row.kind in ("index", "emissions", "stock_days"):
             return base * max(row.limit, 1e-6)
         return base
 
     def answer(self) -> Repair:
         """Everything found, in the order of minerals and years."""
         listed = [item for number, conflict in enumerate(self.conflicts, 1) for item in conflict.items(number)]
-        self.needed.sort(key=lambda pair: pair[0].order)
-        repairs = [{**limit.item(), "needed": needed} for limit, needed in self.needed]
+        ordered = sorted(self.needed.items(), key=lambda pair: pair[0].order)
+        repairs = [{**limit.item(), "needed": needed} for limit, needed in ordered]
         notes = []
         if not self.conflicts and not self.open:
             notes.append("every part of the case has a plan within the solver's tolerance: loosen a limit by a hair")
@@ -184,5 +184,5 @@ class _Found:
                 "not every part of the case was decided (time, or the solver's tolerance): there may be more to repair"
             )
         rules_alone = self.rules_alone and bool(repairs) and not self.open
-        relaxed = {self.whole.rows[limit.number].key: needed for limit, needed in self.needed if limit.what == "rule"}
+        relaxed = {self.whole.rows[limit.number].key: needed for limit, needed in ordered if limit.what == "rule"}
         return Repair(listed, repairs, relaxed if rules_alone else None, notes)

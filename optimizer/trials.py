@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from models.case import Floats
 from models.rule_rows import RuleRow
-from optimizer.case_limits import CaseLimit, CaseProgram, with_limit
-from optimizer.cutting import Cutter
+from models.rules import Cut
+from optimizer.case_limits import CaseLimit, CaseProgram, set_limit
+from optimizer.cutting import Cutter, relimited
 from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.parts import Part
 from optimizer.program import Program
@@ -31,121 +33,126 @@ class Answer:
 
 @dataclass
 class Trial:
-    """A part with its limits, kept warm in the solver.
+    """A part with its limits, kept warm in the solver. Every limit that a question does not hold is let go.
 
     ``ends``: the time (of ``time.perf_counter``) at which every further question is left open. ``own``: the limits
-    of the part.
+    of the part. ``rows``: the rule rows of the whole, at the values that they have here.
     """
 
     whole: CaseProgram
     part: Part
     limits: Limits
     ends: float
-    own: list[CaseLimit]
-    asked: int = 0
+    own: Sequence[CaseLimit]
+    rows: Sequence[RuleRow] = ()
 
     def __post_init__(self) -> None:
         numbers = {limit.number for limit in self.own}
         # HHI rows hold through tangents alone: only those of this part are looked at
-        self.rows: list[RuleRow] = [
+        self.rows = self.rows or [
             row if row.kind != "hhi" or number in numbers else replace(row, kind="elsewhere")
             for number, row in enumerate(self.whole.rows)
         ]
         self.program = self.part.program
         self.unit = self.whole.unit[self.part.columns]
-        self.rule_place = {
-            index: at for family in ("rule_row", "supplier_count") for at, index in self.program.rows.places(family)
-        }
         self.integer = bool(self.program.integer.any())
-        self.cutter = self._cutter(self.rows)
+        self.cutter = self._cutter()
         self.engine: Engine | None = None
+        self.cuts: list[Cut] = []
+
+    @cached_property
+    def rule_place(self) -> dict[int, int]:
+        """Row of the part for each rule row that is one."""
+        families = ("rule_row", "supplier_count")
+        return {index: at for family in families for at, index in self.program.rows.places(family)}
 
     def relaxed(self) -> Trial:
         """The same part with its whole numbers let go."""
         program = replace(self.program, integer=np.zeros_like(self.program.integer))
-        return Trial(self.whole, replace(self.part, program=program), self.limits, self.ends, self.own)
+        return replace(self, part=replace(self.part, program=program))
 
-    def _cutter(self, rows: Sequence[RuleRow]) -> Cutter:
-        made = Cutter(self.whole.layout, rows, self.part.place)
-        made.slack_column = {
-            number: int(self.part.place[column]) for number, column in self.whole.slack.items()
-            if self.part.place[column] >= 0
-        }  # fmt: skip
+    def at(self, values: Mapping[CaseLimit, float]) -> Trial:
+        """The same part with limits at other values. All but rules are then held for good."""
+        if not values:
+            return self
+        program, rows = self.program, list(self.rows)
+        matrix = program.matrix
+        if any(limit.what == "rule" for limit in values):
+            matrix = matrix.copy()
+        program = replace(
+            program, matrix=matrix, lower=program.lower.copy(), upper=program.upper.copy(),
+            row_lower=program.row_lower.copy(), row_upper=program.row_upper.copy(),
+        )  # fmt: skip
+        for limit, value in values.items():
+            if limit.what == "rule":
+                old = rows[limit.number]
+                rows[limit.number] = new = replace(old, limit=value)
+                if old.kind == "suppliers":
+                    side = program.row_lower if old.bound == "min" else program.row_upper
+                    side[self.rule_place[limit.number]] = value
+                elif old.kind != "hhi":
+                    set_limit(program, self.rule_place[limit.number], self._local(old), self._local(new))
+            elif limit.direct:
+                program.upper[self.part.place[limit.reach[0][0]]] = value
+            else:
+                for (column, _, _), moved in zip(limit.switches, _moved(limit, value), strict=True):
+                    program.upper[self.part.place[column]] = moved
+                    if limit.what == "demand":
+                        program.lower[self.part.place[column]] = moved
+        left = [limit for limit in self.own if limit.what == "rule" or limit not in values]
+        made = replace(self, part=replace(self.part, program=program), own=left, rows=rows)
+        made.cuts = [relimited(cut, rows[cut.row]) for cut in self.cutter.cuts]
+        vars(made)["rule_place"] = self.rule_place
         return made
 
     def ask(self, held: Iterable[CaseLimit]) -> Answer:
         """Any plan with these limits held and all others let go."""
-        kept = {id(limit) for limit in held}
-        upper = self.program.upper.copy()
-        for limit in self.own:
-            for column, tight, loose in limit.switches:
-                upper[self.part.place[column]] = tight if id(limit) in kept else loose
+        upper = self._upper(set(held))
         if self.integer:
-            return self._answer(replace(self.program, upper=upper), self._cutter(self.rows))
+            return self._run(replace(self.program, upper=upper))
         if self._left() <= 0:
             return Answer(None, np.zeros(0))
         if self.engine is None:
             self.engine = Engine(replace(self.program, upper=upper), self.unit)
+            self.cutter.give(self.engine, self.cuts)
+            self.cutter.cuts = list(self.cuts)
         moved = np.flatnonzero(self.engine.program.upper != upper)
         if len(moved):
             self.engine.change_bounds(moved, self.program.lower[moved], upper[moved])
         return self._read(self.cutter.solve, self.engine)
 
     def least(
-        self, cost: Mapping[int, float], let_go: Iterable[CaseLimit], held: Iterable[CaseLimit],
-        values: Mapping[int, float] | None = None,
+        self, let_go: Mapping[CaseLimit, float], held: Iterable[CaseLimit], both_ways: bool = False
     ) -> Answer:  # fmt: skip
-        """The plan of least ``cost`` (column of the whole -> cost) with some limits held, others let go at a cost.
+        """The plan in which some limits give way by as little as possible, each at its cost a unit.
 
-        ``values``: place in ``own`` -> the value at which that limit holds, in place of its own.
+        ``both_ways``: a rule may also be kept by more than it asks, which counts as giving way by less than nothing.
         """
-        program, rows = self._at(values or {}, held, let_go)
-        costs = np.zeros(len(program.cost))
-        for column, value in cost.items():
-            costs[self.part.place[column]] += value
-        return self._answer(replace(program, cost=costs), self._cutter(rows), known=not values)
+        upper, lower = self._upper(set(held) - let_go.keys()), self.program.lower
+        cost = np.zeros(len(upper))
+        for limit, value in let_go.items():
+            for column, _ in limit.reach:
+                cost[self.part.place[column]] += value
+        if both_ways:
+            lower = lower.copy()
+            lower[[self.part.place[column] for limit in let_go for column, _ in limit.reach]] = -np.inf
+        return self._run(replace(self.program, upper=upper, lower=lower, cost=cost))
 
-    def holds_at(self, values: Mapping[int, float], held: Iterable[CaseLimit] | None = None) -> Answer:
-        """Any plan with limits at other values (place in ``own`` -> value) and the rest held (default: all others)."""
-        program, rows = self._at(values, self.own if held is None else held, ())
-        return self._answer(program, self._cutter(rows))
-
-    def _at(
-        self, values: Mapping[int, float], held: Iterable[CaseLimit], let_go: Iterable[CaseLimit]
-    ) -> tuple[Program, list[RuleRow]]:
-        """The part's program and rule rows with limits held, let go, or at other values."""
-        kept = {id(limit) for limit in held} - {id(limit) for limit in let_go}
-        program, rows = self.program, list(self.rows)
-        program = replace(
-            program, lower=program.lower.copy(), upper=program.upper.copy(), row_lower=program.row_lower.copy(),
-            row_upper=program.row_upper.copy(),
-        )  # fmt: skip
-        for number, limit in enumerate(self.own):
-            if number in values:
-                program = self._moved_to(program, rows, limit, values[number])
-                continue
+    def _upper(self, held: Container[CaseLimit]) -> Floats:
+        """Upper bounds with limits held or let go."""
+        upper = self.program.upper.copy()
+        for limit in self.own:
             for column, tight, loose in limit.switches:
-                program.upper[self.part.place[column]] = tight if id(limit) in kept else loose
-        return program, rows
+                upper[self.part.place[column]] = tight if limit in held else loose
+        return upper
 
-    def _moved_to(self, program: Program, rows: list[RuleRow], limit: CaseLimit, value: float) -> Program:
-        """The program (and its rule rows) with one limit at another value."""
-        if limit.what == "rule":
-            old = self.rows[limit.number]
-            rows[limit.number] = new = replace(old, limit=value)
-            if old.kind == "suppliers":
-                side = program.row_lower if old.bound == "min" else program.row_upper
-                side[self.rule_place[limit.number]] = value
-            elif old.kind != "hhi":
-                return with_limit(program, self.rule_place[limit.number], self._local(old), self._local(new))
-        elif limit.direct:
-            program.upper[self.part.place[limit.reach[0][0]]] = value
-        else:
-            for (column, _, _), moved in zip(limit.switches, _moved(limit, value), strict=True):
-                program.upper[self.part.place[column]] = moved
-                if limit.what == "demand":
-                    program.lower[self.part.place[column]] = moved
-        return program
+    def _cutter(self) -> Cutter:
+        made = Cutter(self.whole.layout, self.rows, self.part.place)
+        made.slack_column = {
+            number: int(self.part.place[column]) for number, column in self.whole.slack.items()
+            if self.part.place[column] >= 0
+        }  # fmt: skip
+        return made
 
     def _local(self, row: RuleRow) -> RuleRow:
         place = self.part.place
@@ -154,13 +161,15 @@ class Trial:
             row, top=replace(top, columns=place[top.columns]), base=replace(base, columns=place[base.columns])
         )
 
-    def _answer(self, program: Program, cutter: Cutter, known: bool = False) -> Answer:
-        """One solve in an engine of its own; ``known``: with the tangents found so far."""
+    def _run(self, program: Program) -> Answer:
+        """One solve in an engine of its own, with the tangents found so far."""
         if self._left() <= 0:
             return Answer(None, np.zeros(0))
-        engine = Engine(program, self.unit)
-        if known and self.cutter.cuts:
-            cutter.give(engine, self.cutter.cuts)
+        engine, cutter = Engine(program, self.unit), self._cutter()
+        known = self.cutter.cuts or self.cuts
+        if known and not self.integer:
+            cutter.give(engine, known)
+            cutter.cuts = list(known)
         return self._read(lambda engine, limits: cutter.optimum(engine, limits)[1], engine)
 
     def _left(self) -> float:
@@ -172,7 +181,6 @@ class Trial:
 
     def _read(self, solve: Callable[[Engine, Limits], Solution], engine: Engine) -> Answer:
         """One run; what lies between a plan and none by less than the solver can tell is left open."""
-        self.asked += 1
         try:
             solution = solve(engine, self._limits())
         except EngineError:
