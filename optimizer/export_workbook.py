@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.case import Case
+from models.sheets import column_letters
 from optimizer import summaries
 from optimizer.export import result_tables
 from optimizer.palette import CHANNEL_COLOURS, PLAN, TODAY
@@ -202,7 +203,9 @@ def _table(book: _Book, name: str, table: pd.DataFrame, totals: Sequence[str] = 
         how = book.number(column) if numeric else None
         head: dict[str, Any] = {"header": column, "header_format": book.format(bold=True, bg_color="#DCE6F1")}
         if column in summed and len(table):
-            head |= {"total_function": "sum", "total_value": float(cells.sum()), "format": how}
+            letters = column_letters(at)  # a plain range: not every spreadsheet knows the column of a table by its name
+            total = f"SUBTOTAL(109,{letters}2:{letters}{len(table) + 1})"
+            head |= {"total_function": total, "total_value": float(cells.sum()), "format": how}
         heads.append(head)
         for row, value in enumerate(cells.tolist(), 1):
             book.write(sheet, row, at, value, how)
@@ -212,10 +215,10 @@ def _table(book: _Book, name: str, table: pd.DataFrame, totals: Sequence[str] = 
         first = next((head for head in heads if "total_function" not in head), None)
         if first is not None:
             first["total_string"] = "total of the rows shown"
-    total = any("total_function" in head for head in heads)
+    totalled = any("total_function" in head for head in heads)
     sheet.add_table(
-        0, 0, max(len(table), 1) + total, len(columns) - 1,
-        {"name": f"t_{name}", "columns": heads, "total_row": total, "style": "Table Style Light 1"},
+        0, 0, max(len(table), 1) + totalled, len(columns) - 1,
+        {"name": f"t_{name}", "columns": heads, "total_row": totalled, "style": "Table Style Light 1"},
     )  # fmt: skip
     sheet.freeze_panes(1, 1)
     sheet.repeat_rows(0)

@@ -64,7 +64,7 @@ def _cards(numbers: dict[str, Any]) -> list[Card]:
              beside(numbers["cost_usd_per_y"], "cost_usd_per_y_today")),
         Card(f"{numbers['dependent']} of {numbers['materials']}", "materials more than half from one foreign country",
              f"today {numbers['dependent_today']} of {numbers['materials_today']}" if today else ""),
-        Card("nothing" if not short else f"{tonnes(short)} t", "short of what is required",
+        Card("nothing" if not short else f"{tonnes(short)} t", "short of what is required, all years together",
              "" if not short else listed(numbers["short_materials"])),
         Card(f"{bound} of {rows}", "rows of rules at their limit",
              f"{numbers['priced']} with a price" if rows else "no rules"),
