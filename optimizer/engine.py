@@ -39,6 +39,13 @@ _STATUS = {
     highspy.HighsModelStatus.kInterrupt: "stopped",
 }
 
+# How to run, one after the other, where HiGHS is lost (costs that are 1e8 apart, an old basis): as it is, from
+# nothing, without presolve, by the primal simplex, last at HiGHS' own tolerance. The audit has its own, in tonnes.
+_WAYS: tuple[dict[str, Any], ...] = (
+    {}, {"presolve": "on"}, {"presolve": "off"}, {"presolve": "off", "simplex_strategy": 4},
+    {"primal_feasibility_tolerance": 1e-7, "dual_feasibility_tolerance": 1e-7, "simplex_strategy": 1},
+)  # fmt: skip
+
 
 class EngineError(RuntimeError):
     """The solver did something that it must not do (our fault: exit code 1)."""
@@ -278,10 +285,11 @@ class Engine:
     def _run(self, limits: Limits) -> str:
         """One run; where it is lost in the numbers of an old basis, or in presolve, once more from nothing."""
         highs = self.highs
-        for presolve in (None, "on", "off"):
-            if presolve is not None:
+        for options in _WAYS:
+            if options:
                 highs.clearSolver()
-                self._option("presolve", presolve)
+            for name, value in options.items():
+                self._option(name, value)
             self._option("time_limit", highs.getRunTime() + limits.seconds)
             highs.run()
             if highs.getModelStatus() in _STATUS:
