@@ -1,7 +1,7 @@
 """Benchmarks: sizes x phases (read, build, compile, load, solve, plan, write), and the whole of ``optimize us``.
 
-    uv run pytest tests/bench --benchmark-only
-    uv run pytest tests/bench --benchmark-only -k "100000 or us" --benchmark-columns=median,rounds
+    uv run pytest tests/bench -n 0 --benchmark-only
+    uv run pytest tests/bench -n 0 --benchmark-only -k "100000 or us" --benchmark-columns=median,rounds
 
 The usual test run skips them; nothing here asserts a time. Ratios within one run say more than seconds.
 """

@@ -1,6 +1,6 @@
 """Benchmarks of what leaves the tool: whole processes of ``oremix report`` and ``oremix export`` for the bundled case.
 
-uv run pytest tests/bench/test_leaving.py --benchmark-only
+uv run pytest tests/bench/test_leaving.py -n 0 --benchmark-only
 """
 
 from __future__ import annotations

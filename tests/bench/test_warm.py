@@ -1,6 +1,6 @@
 """One input of ``us`` changed and solved again: a patch, the same by hand on highspy, and a rebuild through Pyomo.
 
-uv run pytest tests/bench/test_warm.py --benchmark-only --benchmark-columns=median,rounds
+uv run pytest tests/bench/test_warm.py -n 0 --benchmark-only --benchmark-columns=median,rounds
 """
 
 from __future__ import annotations
