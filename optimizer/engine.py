@@ -352,7 +352,8 @@ class Engine:
         return self.highs.getBasis()
 
     def start(self, basis: Any) -> None:
-        """Start the next run from a basis; comes after every change."""
+        """Start the next run from a basis, as if nothing had run before; comes after every change."""
+        self.highs.clearSolver()
         self._must(self.highs.setBasis(basis), "a basis")
 
     def _own(self) -> None:

@@ -79,16 +79,17 @@ TIE_BREAK = 1e-7
 def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
     """A tiny cost that prefers, among plans of equal cost, the suppliers nearest to today's.
 
-    On production and on flows into markets: half of it falls with incumbent_t / capacity_t, half is
-    pseudo-random by the names, so that neither the order of rows nor other minerals decide. On expansions and on
-    what moves in and out of stock: no more of it than needed, and later rather than earlier. USD a unit.
+    On production and on flows into markets: half of it falls with incumbent_t / the largest incumbent_t of the
+    material, half is pseudo-random by the names, so that neither the order of rows nor other minerals decide, nor a
+    capacity that a sweep moves. On expansions and on what moves in and out of stock: no more of it than needed, and
+    later rather than earlier. USD a unit.
     """
     case = layout.case
     table = case.suppliers
     cost = table["cost_usd_per_t"].abs().groupby(table["mineral"]).median()
     typical = np.array([float(cost.get(mineral, 0.0)) for mineral in case.materials["mineral"]])
-    capacity = np.maximum(case.by_year("capacity_t").max(axis=1, initial=0.0), 1e-9)
-    unlike_today = 1.0 - np.minimum(1.0, table["incumbent_t"].to_numpy(dtype=float) / capacity)
+    largest = table["incumbent_t"].groupby(table["material"]).transform("max").to_numpy(dtype=float)
+    unlike_today = 1.0 - table["incumbent_t"].to_numpy(dtype=float) / np.maximum(largest, 1e-9)
     by_name = np.array([zlib.crc32(str(name).encode()) / 2**32 for name in table["supplier"]])
     each = 0.5 * unlike_today + 0.5 * by_name
     market = np.flatnonzero(layout.flow_destination >= len(table))
