@@ -1,15 +1,11 @@
-"""Checks of assumptions.csv: each key is one that --set would take, and its range is one."""
+"""assumptions.csv: each key is one that --set would take, its range is one, and it names something of the case."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
+from models.case import Case, Change
 from models.problems import Problems, nearest
 from models.tables import TABLES, columns
-
-if TYPE_CHECKING:
-    from models.case import Case
 
 KEY = re.compile(r"(?P<table>[a-z_]+)(\[(?P<where>[^\]]*)\])?\.(?P<column>[a-z_0-9]+)(?P<operation>[*+]?)")
 
@@ -17,15 +13,29 @@ KEY = re.compile(r"(?P<table>[a-z_]+)(\[(?P<where>[^\]]*)\])?\.(?P<column>[a-z_0
 def check_assumptions(case: Case, problems: Problems) -> None:
     """Keys that name nothing of the case, and ranges upside down; one message each."""
     table = case.tables["assumptions"]
-    settings = ("horizon.discount_rate", *(f"rules.{rule.name}" for rule in case.settings.rules))
     for key, low, high, row in zip(table["key"], table["low"], table["high"], table["row"], strict=True):
         if low > high:
             problems.add("tables/assumptions.csv", f"is above high {high:g}", row, "low", f"{low:g}")
-        if key.startswith(settings):
-            continue
-        wrong = _wrong(case, key)
+        wrong = no_such_input(case, key)
         if wrong:
             problems.add("tables/assumptions.csv", wrong, row, "key", key)
+
+
+def fit_assumptions(case: Case, why: str) -> Case:
+    """The case without assumptions about what a filter took out of it; how many is logged as a change."""
+    table = case.tables["assumptions"]
+    kept = [not no_such_input(case, key) for key in table["key"]]
+    if all(kept):
+        return case
+    log = Change("assumptions", len(kept), sum(kept), f"{why}: the others are about what is left out")
+    tables = {**case.tables, "assumptions": table[kept].reset_index(drop=True)}
+    return case.with_(tables=tables, changes=(*case.changes, log))
+
+
+def no_such_input(case: Case, key: str) -> str:
+    """Why a key names nothing of the case; "" where it is one of its settings, rules or cells."""
+    settings = ("horizon.discount_rate", *(f"rules.{rule.name}" for rule in case.settings.rules))
+    return "" if key.startswith(settings) else _wrong(case, key)
 
 
 def _wrong(case: Case, key: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from models.assumptions import fit_assumptions
 from models.case import STEPPED, Case, Change
 from models.change_text import cell_text, number, plain, row_name
 from models.change_text import parse_set as parse_set  # kept where it was
@@ -408,7 +409,8 @@ def change(case: Case, request: Request, check: bool = True) -> Case:
         case = editor.finish(check)
     if request.minerals:
         case = keep_minerals(case, request.minerals)
-    return case
+    filters = [flag for flag, given in (("--mineral", request.minerals), ("--no-rules", request.no_rules)) if given]
+    return fit_assumptions(case, ", ".join(filters)) if filters else case
 
 
 def current_value(case: Case, key: str) -> float | None:

@@ -44,7 +44,7 @@ class Outcome:
     discounted cost per unit. ``solution`` also has the prices of the engine's rows and the reduced costs. ``case``
     and ``rows`` are the case and its rule rows at this point, made when asked for. ``reason``: why there is no plan,
     in words; "" where there is one. ``patched``: whether the point was a patch; ``cuts``: the rule row of each tangent
-    that stood behind the program's own rows.
+    that stood behind the program's own rows; ``highs_seconds``: time inside HiGHS' runs.
     """
 
     inputs: Mapping[str, float]
@@ -57,6 +57,7 @@ class Outcome:
     reason: str = ""
     patched: bool = False
     cuts: tuple[int, ...] = ()
+    highs_seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -198,7 +199,7 @@ class WhatIf:
         if not self._patchable(inputs) or self._patches.base.program.integer.any():
             return self.at(inputs)
         self.prepare()
-        if self.engine is None or self._patches.shape.cones:
+        if self.engine is None or self.cutter is None or self._patches.shape.cones:
             self._begin()
         self._move(self._patches.values(inputs))
         if self._home is not None:
@@ -227,7 +228,9 @@ class WhatIf:
         """A patched point, its numbers copied out of the engine."""
         costs = self._patches.shape.sections["cost"]
         found = Outcome(dict(inputs), solution.status, self.layout, self, solution=solution, patched=True,
-                        cost=self.numbers[costs][: self.layout.width].copy())  # fmt: skip
+                        cost=self.numbers[costs][: self.layout.width].copy(),
+                        highs_seconds=self._cutter.seconds)  # fmt: skip
+        self._cutter.seconds = 0.0
         if found.ok:
             found.x = x[: self.layout.width]
             found.cuts = tuple(cut.row for cut in self.cutter.cuts) if self.cutter is not None else ()
@@ -247,7 +250,8 @@ class WhatIf:
         solved = solve(layout, rows, self.limits)
         self.engine, self.cutter = solved.engine, None
         found = Outcome(dict(inputs), solved.status, layout, self, solution=solved.solution,
-                        cost=solved.engine.program.cost[: layout.width])  # fmt: skip
+                        cost=solved.engine.program.cost[: layout.width],
+                        highs_seconds=solved.seconds["highs"])  # fmt: skip
         if found.ok:
             found.x = solved.x
         else:
