@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from models.case import Case, Change
 from models.problems import Problems, nearest
 from models.tables import TABLES, columns

@@ -91,6 +91,37 @@ def progress(quiet: bool) -> Iterator[Any]:
         status.stop()
 
 
+@contextmanager
+def bar(what: str, quiet: bool) -> Iterator[Any]:
+    """A function (done, total) that shows a bar with rate and time left on stderr and gives what counts it on.
+
+    Nothing is shown where stderr is no terminal.
+    """
+    console = messages()
+    if quiet or not console.is_terminal:
+        yield lambda done, total: lambda count: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True), console=console, transient=True,
+    ) as shown:  # fmt: skip
+        task = shown.add_task("preparing", total=None, rate="")
+
+        def begin(done: int, total: int) -> Any:
+            shown.reset(task, description=what, total=total, completed=done)
+
+            def count(points: int) -> None:
+                speed = shown.tasks[0].finished_speed or shown.tasks[0].speed
+                words = f"{speed:,.0f} a second" if speed and speed >= 10 else f"{speed:.2g} a second" if speed else ""
+                shown.update(task, advance=points, rate=words)
+
+            return count
+
+        yield begin
+
+
 def money(usd: float) -> str:
     """USD in words: 12.3 billion, 4.56 million, 789."""
     for size, unit in ((1e9, " billion"), (1e6, " million")):

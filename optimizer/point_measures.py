@@ -1,4 +1,4 @@
-"""What is measured at a point: cost, shares by channel and country, concentration, reliance and shortage, as one row."""
+"""What is measured at a point, as one row: cost, shares by channel and country, concentration, shortage."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Reader:
         self.shares: list[tuple[Any, Ints, Ints]] = []
         for by in ("channel", "country"):
             groups = self.tonnage.groups(by)
-            at = [place.get(Measure("share", *keys[key], by, str(member)), -1)
+            at = [place.get(Measure("share", keys[key][0], keys[key][1], by, str(member)), -1)
                   for key, member in zip(groups.key.tolist(), groups.member, strict=True)]  # fmt: skip
             self.shares.append((groups.sums, *_kept(at)))
         self.per_key = {what: _kept([place.get(Measure(what, *key), -1) for key in keys])

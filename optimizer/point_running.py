@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from models.case import Floats
 from models.problems import CaseError, Problem
@@ -17,6 +17,17 @@ from optimizer.point_solving import Block, Job, Solver, solve_packed
 from optimizer.points import Points
 
 LONGEST = 256  # points in one block
+Say = Callable[[str], None]
+Begin = Callable[[int, int], Callable[[int], None]]  # (points done, of how many) -> what counts further points
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def no_progress(done: int, total: int) -> Callable[[int], None]:
+    """Show nothing."""
+    return lambda count: None
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
         message = "needs Dask: pip install 'oremix[cluster]'"
         raise CaseError([Problem("--cluster", message, value=address)]) from error
     try:
-        client: Any = Client(address, timeout=10, set_as_default=False)
+        client: Any = cast("Any", Client)(address, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         message = f"no Dask scheduler answers there ({error}): as in tcp://host:8786"
         raise CaseError([Problem("--cluster", message, value=address)]) from error
@@ -90,9 +101,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
         client.close()
 
 
-def solve_points(
-    points: Points, start: int, stop: int, crew: Crew, take: Callable[[int, Floats, Block], None]
-) -> None:
+def solve_points(points: Points, start: int, stop: int, crew: Crew, take: Callable[[int, Floats, Block], None]) -> None:
     """Solve points ``start`` to ``stop`` and hand each block over in their order: first number, values, results.
 
     At most four blocks for each worker are on their way, so that memory does not grow with the number of points.

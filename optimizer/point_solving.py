@@ -95,15 +95,15 @@ class Solver:
 
     def _outcome(self, inputs: Mapping[str, float]) -> Outcome | str:
         """The outcome of a point; where the solver does what it must not do, even on a new engine, what it said."""
-        try:
-            return self._own.what_if.alone(inputs)
-        except EngineError:
-            self._own.what_if = self.what_if.fork()
-        try:
-            return self._own.what_if.alone(inputs)
-        except EngineError as error:
-            self._own.what_if = self.what_if.fork()
-            return f"the solver failed: {error}"
+        said = ""
+        for _ in range(2):
+            own: WhatIf = self._own.what_if
+            try:
+                return own.alone(inputs)
+            except EngineError as error:
+                self._own.what_if = self.what_if.fork()
+                said = f"the solver failed: {error}"
+        return said
 
 
 _KEPT = 2  # solvers of earlier jobs that a worker keeps
@@ -117,7 +117,7 @@ def solve_packed(packed: bytes, values: Floats) -> Block:
     with _making:
         solver = _solvers.pop(name, None)
         if solver is None:
-            made_by, job = pickle.loads(zlib.decompress(packed))  # noqa: S301  # from our own client
+            made_by, job = pickle.loads(zlib.decompress(packed))  # from our own client
             if made_by != version("oremix"):
                 raise RuntimeError(f"the worker has oremix {version('oremix')}, the sweep comes from {made_by}")
             solver = Solver(job)

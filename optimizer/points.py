@@ -1,13 +1,15 @@
-"""Which points a sweep solves: grids and lists from --vary, samples over ranges; made block by block, never all at once."""
+"""Which points a sweep solves: grids and lists from --vary, samples over ranges; made block by block."""
 
 from __future__ import annotations
 
 import math
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -69,9 +71,16 @@ class Vary:
     def _grid(cls, key: str, low: float, high: float, count: int, text: str) -> Vary:
         if not 2 <= count <= MOST:
             raise _wrong("N in A..B/N is a whole number of points, 2 or more", text)
-        if not low < high:
-            raise _wrong("A..B goes upwards: B must be above A", text)
-        return cls(key, low, high, tuple(np.linspace(low, high, count).tolist()))
+        if low == high:
+            raise _wrong("A and B are the same: one value is KEY=A", text)
+        first, last = Fraction(repr(low)), Fraction(repr(high))  # so that 0.2..1/9 has 0.3, not 0.30000000000000004
+        steps = range(count)
+        return cls(
+            key,
+            min(low, high),
+            max(low, high),
+            tuple(float(first + (last - first) * step / (count - 1)) for step in steps),
+        )
 
     @classmethod
     def _list(cls, key: str, values: Sequence[float]) -> Vary:
@@ -144,26 +153,10 @@ def check_unique(vary: Sequence[Vary]) -> None:
         raise CaseError(twice)
 
 
-class Points(Protocol):
-    """Points by number: ``keys`` name the inputs, ``rows(start, stop)`` gives their values, nan = as the case has it."""
-
-    @property
-    def keys(self) -> tuple[str, ...]: ...
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]: ...
-    def __len__(self) -> int: ...
-    def rows(self, start: int, stop: int) -> Floats: ...
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Every combination of the listed values; the last input moves fastest."""
+class Points(ABC):
+    """Points by number. ``vary``: the inputs that move, in the order of a point's values."""
 
     vary: tuple[Vary, ...]
-
-    def __post_init__(self) -> None:
-        if len(self) > MOST:
-            raise CaseError([Problem("--vary", f"the grid has {len(self):,} points: at most {MOST:,}")])
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -175,7 +168,27 @@ class Grid:
         """Lowest and highest value of each input."""
         return {item.key: (item.low, item.high) for item in self.vary}
 
+    @abstractmethod
     def __len__(self) -> int:
+        """How many points."""
+
+    @abstractmethod
+    def rows(self, start: int, stop: int) -> Floats:
+        """Values of points ``start`` to ``stop``; shape (points, inputs), nan = as the case has it."""
+
+
+@dataclass(frozen=True)
+class Grid(Points):
+    """Every combination of the listed values; the last input moves fastest."""
+
+    vary: tuple[Vary, ...]
+
+    def __post_init__(self) -> None:
+        if len(self) > MOST:
+            raise CaseError([Problem("--vary", f"the grid has {len(self):,} points: at most {MOST:,}")])
+
+    def __len__(self) -> int:
+        """The product of the lengths of the lists."""
         return math.prod(len(item.values) for item in self.vary)
 
     def rows(self, start: int, stop: int) -> Floats:
@@ -186,7 +199,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Points):
     """Points drawn uniformly and independently over ranges, by a scrambled Sobol sequence or a Latin hypercube.
 
     ``size`` points; the same ``seed`` gives the same points. Of a Sobol sequence a longer sample begins with the
@@ -205,30 +218,22 @@ class Sample:
         if not 1 <= self.size <= MOST:
             raise CaseError([Problem("--sample", f"a whole number from 1 to {MOST:,}", value=str(self.size))])
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The inputs."""
-        return tuple(item.key for item in self.vary)
-
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of each input."""
-        return {item.key: (item.low, item.high) for item in self.vary}
-
     def __len__(self) -> int:
+        """The size of the sample."""
         return self.size
 
     def rows(self, start: int, stop: int) -> Floats:
         """Values of points ``start`` to ``stop``; shape (points, inputs)."""
         low, high = (np.array([getattr(item, end) for item in self.vary]) for end in ("low", "high"))
         unit = self._sobol(start, stop) if self.method == "sobol" else self._latin()[start:stop]
-        return np.minimum(low + unit * (high - low), high)
+        found: Floats = np.minimum(low + unit * (high - low), high)
+        return found
 
     def _latin(self) -> Floats:
         if "latin" not in self._made:
             from scipy.stats import qmc
 
-            self._made["latin"] = qmc.LatinHypercube(len(self.vary), **_seeded(qmc, self.seed)).random(self.size)
+            self._made["latin"] = qmc.LatinHypercube(len(self.vary), **seeded(self.seed)).random(self.size)
         return np.asarray(self._made["latin"])
 
     def _sobol(self, start: int, stop: int) -> Floats:
@@ -237,7 +242,7 @@ class Sample:
 
         at = self._made.get("at", -1)
         if at < 0 or at > start:
-            self._made["engine"], at = qmc.Sobol(len(self.vary), **_seeded(qmc, self.seed)), 0
+            self._made["engine"], at = qmc.Sobol(len(self.vary), **seeded(self.seed)), 0
         engine = self._made["engine"]
         if start > at:
             engine.fast_forward(start - at)
@@ -248,9 +253,88 @@ class Sample:
         return found
 
 
-def _seeded(qmc: Any, seed: int) -> dict[str, Any]:
-    """The seed under the name that this scipy has for it."""
+@dataclass(frozen=True)
+class Design(Points):
+    """The points of a sensitivity analysis.
+
+    Point 0 is the case itself. Then the tornado: each input at its low, then at its high, all others as the case has
+    them. Then, for Sobol indices, base samples A and B of ``size`` points each (the first and the second half of the
+    columns of one scrambled Sobol sequence), and for each input a copy of A with that input's column from B.
+    ``size`` is rounded up to a power of two, which the balance of the sequence needs; 0 leaves these out.
+    """
+
+    vary: tuple[Vary, ...]
+    asked: int
+    seed: int = 0
+    _made: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.asked == 1 or not 0 <= self.asked <= MOST:
+            message = f"a whole number from 2 to {MOST:,}, or 0 for the tornado alone"
+            raise CaseError([Problem("--sample", message, value=str(self.asked))])
+
+    @property
+    def size(self) -> int:
+        """Points in each base sample."""
+        return 1 << (self.asked - 1).bit_length() if self.asked else 0
+
+    @property
+    def tornado_stop(self) -> int:
+        """The number after the last point of the tornado."""
+        return 1 + 2 * len(self.vary)
+
+    @property
+    def base_stop(self) -> int:
+        """The number after the last point of the base samples."""
+        return self.tornado_stop + 2 * self.size
+
+    @property
+    def words(self) -> str:
+        """How many points are solved, said beforehand."""
+        count = len(self.vary)
+        tornado = f"the case and 2 x {count} for the tornado"
+        rounded = f" ({self.asked} rounded up to a power of two)" if self.size != self.asked else ""
+        sobol = f", {self.size} x ({count} + 2) for the Sobol indices{rounded}" if self.size else ""
+        return f"{len(self):,} points to solve: {tornado}{sobol}"
+
+    def __len__(self) -> int:
+        """N (inputs + 2) + 2 inputs + 1."""
+        return self.base_stop + len(self.vary) * self.size
+
+    def rows(self, start: int, stop: int) -> Floats:
+        """Values of points ``start`` to ``stop``; shape (points, inputs)."""
+        count = len(self.vary)
+        low, high = (np.array([getattr(item, end) for item in self.vary]) for end in ("low", "high"))
+        found = np.full((stop - start, count), np.nan)
+        for place, number in enumerate(range(start, stop)):
+            if 0 < number < self.tornado_stop:
+                moved, end = divmod(number - 1, 2)
+                found[place, moved] = (low, high)[end][moved]
+            elif number >= self.tornado_stop:
+                sample, at = divmod(number - self.tornado_stop, self.size)
+                row = self._base()[at]
+                unit = row[count:] if sample == 1 else row[:count].copy()
+                if sample > 1:
+                    unit[sample - 2] = row[count + sample - 2]
+                found[place] = np.minimum(low + unit * (high - low), high)
+        return found
+
+    def _base(self) -> Floats:
+        """Samples A and B side by side, in units of the ranges; shape (size, 2 inputs)."""
+        if "base" not in self._made:
+            from scipy.stats import qmc
+
+            engine = qmc.Sobol(2 * len(self.vary), bits=64, **seeded(self.seed))
+            self._made["base"] = engine.random(self.size)
+        base: Floats = self._made["base"]
+        return base
+
+
+def seeded(seed: int) -> dict[str, Any]:
+    """The seed of a sequence of scipy's, under the name that this scipy has for it."""
     import inspect
+
+    from scipy.stats import qmc
 
     name = "rng" if "rng" in inspect.signature(qmc.Sobol.__init__).parameters else "seed"
     return {name: np.random.default_rng(seed)}
