@@ -134,7 +134,7 @@ def _alone(context: typer.Context) -> None:
     sources = {name: getattr(context.get_parameter_source(name), "name", "") for name in context.params}
     given = [name for name, source in sources.items() if source == "COMMANDLINE" and name not in _WITH_RESUME]
     if given:
-        flags = {option.name: option.opts[-1] for option in context.command.params}
+        flags = {option.name: option.opts[-1] for option in context.command.params} | {"case": "CASE"}
         message = "goes on with what was asked for: give nothing else but --cluster, --show-year, --json, --quiet"
         raise CaseError([Problem("--resume", message, value=", ".join(str(flags[name]) for name in given))])
 

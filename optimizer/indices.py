@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,8 +48,8 @@ def sobol_indices(
     ).confidence_interval  # fmt: skip
     half = (np.asarray(spread.high) - np.asarray(spread.low)) / 2
     table = pd.DataFrame({
-        "input": np.tile(np.array(inputs, dtype=object), width),
-        "output": np.repeat(np.array(outputs, dtype=object), count),
+        "input": np.tile(np.array(list(inputs), dtype=object), width),
+        "output": np.repeat(np.array(list(outputs), dtype=object), count),
         "first": first.ravel(), "total": total.ravel(), "confidence": half[1].ravel(),
         "confidence_first": half[0].ravel(),
     })  # fmt: skip
@@ -70,12 +69,10 @@ def rank_correlations(
     from scipy import stats
 
     rows = []
-    with warnings.catch_warnings():  # two samples that rank alike: the p-value is not defined, and is given as nan
-        warnings.simplefilter("ignore", RuntimeWarning)
-        for place, output in enumerate(outputs):
-            for number, name in enumerate(inputs):
-                found = stats.spearmanr(points[:, number], values[:, place])
-                rows.append((name, output, float(found.statistic), float(found.pvalue), len(points)))
+    for place, output in enumerate(outputs):
+        for number, name in enumerate(inputs):
+            found = stats.spearmanr(points[:, number], values[:, place])
+            rows.append((name, output, float(found.statistic), float(found.pvalue), len(points)))
     return _ranked(pd.DataFrame(rows, columns=columns), outputs, "rank_correlation")
 
 

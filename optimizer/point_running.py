@@ -17,6 +17,7 @@ from optimizer.point_solving import Block, Job, Solver, solve_packed
 from optimizer.points import Points
 
 LONGEST = 256  # points in one block
+WORTH = 20  # rebuilt points for each process that make starting it worth while
 Say = Callable[[str], None]
 Begin = Callable[[int, int], Callable[[int], None]]  # (points done, of how many) -> what counts further points
 
@@ -60,7 +61,7 @@ def crew(job: Job, solver: Solver, points: int, cluster: str | None, threads: in
     if cluster is not None:
         with _cluster(cluster) as (executor, workers):
             yield Crew(executor, partial(solve_packed, job.packed()), workers, 2.0, "cluster")
-    elif solver.what_if.rebuilds and count > 1 and points >= 20 * count:
+    elif solver.what_if.rebuilds and count > 1 and points >= WORTH * count:
         from multiprocessing import get_context
 
         with _stopping(ProcessPoolExecutor(count, mp_context=get_context("spawn"))) as executor:

@@ -95,8 +95,8 @@ def _indices(console: Console, sobol: pd.DataFrame, names: dict[str, str], size:
     rows = [[names[row["input"]], _index(row["first"]), _index(row["total"]), f"{row['confidence']:.2f}"]
             for row in cost.head(MOST).to_dict("records")]  # fmt: skip
     console.print()
-    title = f"Share of the variance of cost (Sobol, N = {size})"
-    console.print(table(["input", ("alone", "right"), ("with others", "right"), ("+/-", "right")], rows, title=title))
+    console.print(Text(f"Share of the variance of cost (Sobol, N = {size})", style="bold"))
+    console.print(table(["input", ("alone", "right"), ("with others", "right"), ("+/-", "right")], rows))
     rest = cost.iloc[MOST:]
     if len(rest):
         largest = f"with others at most {max(0.0, float(rest['total'].max())):.2f}"
@@ -122,7 +122,8 @@ def _drivers(console: Console, indices: pd.DataFrame, names: dict[str, str], by:
         return
     console.print()
     shown = [row for row in rows if row[0].endswith("HHI")] if len(rows) > MOST_MIXES else rows
-    console.print(table([("output", "whole"), "most", "next"], shown[: 2 * MOST_MIXES], title=title))
+    console.print(Text(title, style="bold"))
+    console.print(table([("output", "whole"), "most", "next"], shown[: 2 * MOST_MIXES]))
     if len(shown) < len(rows):
         console.print(Text(f"(and {len(rows) - len(shown)} channel shares: the folder's tables)", style="dim"))
 

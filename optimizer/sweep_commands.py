@@ -176,7 +176,10 @@ def _drop_empty(folder: Path) -> None:
 def _stopped(folder: Path, shown: str, kind: str, as_json: bool) -> int:
     """What a stopped run has, and how it goes on."""
     points = folder / "tables" / "points.csv"
-    done = max(0, sum(1 for _ in points.open("rb")) - 1) if points.exists() else 0
+    done = 0
+    if points.exists():
+        with points.open("rb") as file:
+            done = max(0, sum(1 for _ in file) - 1)
     message = f"stopped after {done:,} points, which are kept: oremix {kind} --resume {shown}"
     if as_json:
         from json import dumps

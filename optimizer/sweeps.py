@@ -267,10 +267,15 @@ def _document(case: Case, points: Points, solver: Solver, ledger: Ledger, shown:
 
 def read_points(path: Path) -> pd.DataFrame:
     """tables/points.csv with numbers to their last digit."""
-    table: pd.DataFrame = pd.read_csv(path, float_precision="round_trip", low_memory=False)
-    texts = unquoted(table["reason"].fillna("").astype(str))
-    numbers = [str(name) for name in table.columns if name not in ("point", "status", "reason")]
-    return table.astype(dict.fromkeys(numbers, "float64")).assign(reason=np.array(texts, dtype=object))
+    parts = []
+    for part in pd.read_csv(path, dtype=object, keep_default_na=False, chunksize=1000):  # texts weigh more than numbers
+        numbers = [str(name) for name in part.columns if name not in ("point", "status", "reason")]
+        exact = {name: part[name].replace("", "nan").astype("float64") for name in numbers}
+        parts.append(pd.DataFrame({
+            "point": part["point"].astype("int64"), **exact, "status": part["status"],
+            "reason": np.array(unquoted(part["reason"]), dtype=object),
+        })[list(part.columns)])  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
 
 
 def read_sweep(folder: str | Path) -> Sweep:

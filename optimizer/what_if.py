@@ -116,21 +116,35 @@ class WhatIf:
         # An input whose cells differ has no value of its own: it must always be named.
         self.must_name = frozenset(key for key, value in nominal.items() if value is None)
         self.start = {key: self.ranges[key][0] if value is None else value for key, value in nominal.items()}
+        self.layout = lay_out(case)
         self.within = extent(case)
-        for side in (0, 1):
-            self.within |= extent(self.case_at({key: ends[side] for key, ends in self.ranges.items()}))
+        self.rebuilds = self._reach()
         self.engine: Engine | None = None
         self.cutter: Cutter | None = None
         self.patches: Patches | None = None
-        self.rebuilds = ""
         self._formulated: dict[bytes, Program] = {}
         self._home: Any = None  # the basis at the nominal values, from which points that stand alone start
         with collection(on=False):
             try:
-                self.patches = Patches(self.start, self.ranges, self._compiled)
+                self.patches = None if self.rebuilds else Patches(self.start, self.ranges, self._compiled)
             except NotPatched as reason:
                 self.rebuilds = str(reason)
         self._formulated.clear()
+
+    def _reach(self) -> str:
+        """Widen ``within`` to both ends of all inputs together; where those make a wrong case, why points are rebuilt.
+
+        Raises ``CaseError`` where one end is wrong by itself.
+        """
+        try:
+            for side in (0, 1):
+                self.within |= extent(self.case_at({key: ends[side] for key, ends in self.ranges.items()}))
+        except CaseError as error:
+            for key, ends in self.ranges.items():
+                for end in ends:
+                    self.case_at({key: end})
+            return f"not all values of the inputs go together: {error.problems[0]}"
+        return ""
 
     @property
     def _patches(self) -> Patches:
@@ -159,7 +173,10 @@ class WhatIf:
 
     def _compiled(self, inputs: Mapping[str, float]) -> Compiled:
         named = {key: inputs.get(key, self.start[key]) for key in self.ranges if key in inputs or key in self.must_name}
-        case = self.case_at(named, check=False)
+        try:
+            case = self.case_at(named, check=False)
+        except CaseError as error:
+            raise NotPatched(f"not all values of the inputs go together: {error.problems[0]}") from error
         layout = lay_out(case, within=self.within)
         rows = self.rule_rows(case, layout)
         program = stamp(layout, rows, compile_model, self._formulated)
