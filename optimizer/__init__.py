@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from optimizer.plans import Plans
     from optimizer.run import optimize
     from optimizer.run_folder import read_run
+    from optimizer.sensitivities import resume_sensitivity, sensitivity
+    from optimizer.sweeps import read_sweep, resume_sweep, sweep
 
 _HOMES = {
     "load_case": "models.case", "Request": "models.changes", "CaseError": "models.problems",
     "Plan": "optimizer.plan", "Plans": "optimizer.plans", "optimize": "optimizer.run",
-    "read_run": "optimizer.run_folder",
+    "read_run": "optimizer.run_folder", "sweep": "optimizer.sweeps", "resume_sweep": "optimizer.sweeps",
+    "read_sweep": "optimizer.sweeps", "sensitivity": "optimizer.sensitivities",
+    "resume_sensitivity": "optimizer.sensitivities",
 }  # fmt: skip
-__all__ = ["CaseError", "Plan", "Plans", "Request", "load_case", "optimize", "read_run"]
+__all__ = ["CaseError", "Plan", "Plans", "Request", "load_case", "optimize", "read_run", "read_sweep",
+           "resume_sensitivity", "resume_sweep", "sensitivity", "sweep"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

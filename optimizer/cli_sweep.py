@@ -48,12 +48,12 @@ def sweep(
                      rich_help_panel=_POINTS),
     ] = None,
     method: Method = "sobol", seed: Seed = 0, resume: Resume = None, cluster: Cluster = None,
-    minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
+    minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None, levers: o.Levers = None,
     sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
-    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stage: o.StageName = "delivered", out: o.Out = None,
-    show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
+    out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """The least-cost plan at many points: a table with one row a point, and what moves.
 
@@ -72,8 +72,8 @@ def sweep(
         _alone(context)
         code = sweep_commands.resume_sweep(resume, cluster, show_year, json, quiet, verbose)
     else:
-        rules = o.flag_rules(stage, shares, bans or [])
-        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules)
+        rules = o.flag_rules(stage, shares, bans or [], stock_days)
+        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
         asked = sweep_commands.Asked(vary or [], sample, method, seed)
         code = sweep_commands.sweep(case, request, asked, cluster, out, show_year, json, quiet, verbose)
     raise typer.Exit(code)
@@ -93,12 +93,12 @@ def sensitivity(
                      rich_help_panel=_POINTS),
     ] = False,
     resume: Resume = None, cluster: Cluster = None,
-    minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
+    minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None, levers: o.Levers = None,
     sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
-    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stage: o.StageName = "delivered", out: o.Out = None,
-    show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
+    out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """Which inputs drive cost and mix: a tornado, and Sobol indices with confidence.
 
@@ -117,8 +117,8 @@ def sensitivity(
         _alone(context)
         code = sweep_commands.resume_sensitivity(resume, correlate, cluster, show_year, json, quiet)
     else:
-        rules = o.flag_rules(stage, shares, bans or [])
-        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules)
+        rules = o.flag_rules(stage, shares, bans or [], stock_days)
+        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
         asked = sweep_commands.Asked(vary or [], sample, "sobol", seed, correlate)
         code = sweep_commands.sensitivity(case, request, asked, cluster, out, show_year, json, quiet, verbose)
     raise typer.Exit(code)

