@@ -53,7 +53,8 @@ def sweep(
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
-    out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+    out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """The least-cost plan at many points: a table with one row a point, and what moves.
 
@@ -98,7 +99,8 @@ def sensitivity(
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
-    out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
+    out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """Which inputs drive cost and mix: a tornado, and Sobol indices with confidence.
 
