@@ -169,7 +169,7 @@ def frontier(analysis: Analysis, suffix: str) -> Made:
     if table.empty:
         return [f"No plan exists at any limit of {plain(key)}."], []
     x, y = table["limit"].astype(float).tolist(), table["objective_usd"].astype(float).tolist()
-    share = _is_share(key, x)
+    share = document["unit"] == "share" if "unit" in document else _is_share(key, x)
 
     def at(value: float) -> str:
         return percent(value) if share else f"{value:.4g}"
@@ -183,6 +183,15 @@ def frontier(analysis: Analysis, suffix: str) -> Made:
         said.append(f"Below {at(float(start))} no plan exists.")
     if isinstance(end, float | int) and end < 1 and share:
         said.append(f"Above {at(float(end))} no plan exists.")
+    idle = document.get("stops_mattering")
+    if isinstance(idle, float | int) and x[0] < idle < x[-1]:
+        said.append(f"Beyond {at(float(idle))} the limit no longer matters.")
+    if document.get("exact") is False:
+        near = float(document.get("tolerance") or 0.0)
+        why = plain(document.get("why") or "")
+        said.append(
+            f"The curve is not made of straight lines; it is traced to {near:.0e} of cost{f': {why}' if why else '.'}"
+        )
     slopes = table.assign(steep=table["slope_usd"].astype(float).abs())
     steep = summaries.most(slopes, "steep") if slopes["steep"].notna().any() else {"steep": 0.0}
     if steep["steep"]:
@@ -192,11 +201,16 @@ def frontier(analysis: Analysis, suffix: str) -> Made:
     breaks = {round(float(v), 12) for v in document.get("breakpoints") or []}
     table["breakpoint"] = [round(float(v), 12) in breaks for v in x]
     kind = "share" if share else "number"
+    for end, label in (("enters", "comes in"), ("leaves", "drops out")):
+        if end in table:  # who moves at the point, as the limit grows
+            moved = [sorted({str(move["supplier"]) for move in moves or []}) for moves in table[end]]
+            table[label] = [", ".join(names[:6]) + (", ..." if names[6:] else "") for names in moved]
     names = {"limit": Column(key, kind), "objective_usd": Column("cost in all (USD, present value)", "usd"),
              "slope_usd": Column("slope to the right (USD per 1.00)", "usd"),
-             "breakpoint": Column("breakpoint", "yes")}  # fmt: skip
-    shown = table_of(f"frontier{suffix}", table, names)
-    return said, [Chart(f"frontier{suffix}", "Least cost at each limit", {"": figure}, shown)]
+             "breakpoint": Column("breakpoint", "yes"), "comes in": Column("comes in beyond"),
+             "drops out": Column("drops out beyond")}  # fmt: skip
+    shown = table_of(f"frontier{suffix}", table, {name: column for name, column in names.items() if name in table})
+    return said, [Chart(f"frontier{suffix}", f"Least cost at each limit of {key}", {"": figure}, shown)]
 
 
 def sensitivity(analysis: Analysis, suffix: str) -> Made:

@@ -206,6 +206,24 @@ def test_the_analyses_are_shown_with_their_numbers(compared: Reader) -> None:
     assert "1 of 1 prices of limits were confirmed" in compared.sections["sensitivity"]
 
 
+def test_more_keys_of_a_frontier_are_shown(tmp_path: Path) -> None:
+    more = {
+        **ALL["frontier"],
+        "unit": "share",
+        "exact": False,
+        "tolerance": 1e-4,
+        "why": "the rule is an HHI.",
+        "stops_mattering": 0.45,
+    }
+    more["points"] = [{**point, "enters": [], "leaves": [{"supplier": "usa_refinery"}]} for point in more["points"]]
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f/frontier.json").write_text(json.dumps(more), encoding="utf-8")
+    reader = Reader(report([tmp_path / "f"], tmp_path / "f.html").read_text(encoding="utf-8"))
+    assert "Beyond 45% the limit no longer matters" in reader.sections["frontier"]
+    assert "traced to 1e-04 of cost: the rule is an HHI." in reader.sections["frontier"]
+    assert frame(reader, "frontier")["drops out beyond"].tolist() == ["usa_refinery"] * 4
+
+
 def test_analyses_alone_make_a_report(tmp_path: Path) -> None:
     reader = Reader(report(write_analyses(tmp_path), tmp_path / "a.html").read_text(encoding="utf-8"))
     assert list(reader.sections) == ["stress", "ranges", "frontier", "sensitivity", "mathematics"]
