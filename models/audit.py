@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from models.audit_facts import TOLERANCE, Facts, Lanes, records, room, text
-from models.audit_rules import check_costs, check_rules
+from models.audit_risk import check_risk
+from models.audit_rules import check_costs, check_rules, claims_of
 from models.audit_years import Claimed, Paid, check_years
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def audit(case: Case, answer: Answer) -> list[Finding]:
     costs = check_costs(facts, plan, answer, claims, paid, lanes.largest, found)
     if not answer.status_quo:
         check_rules(facts, plan, answer, costs, found)
+        check_risk(facts, lanes, plan, claims, claims_of(answer), found)
     return found
 
 

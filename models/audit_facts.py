@@ -72,6 +72,8 @@ class Facts:
             )
             for row in case.tables["suppliers"].to_dict("records")
         }  # fmt: skip
+        surge = records(case.tables["suppliers"], "supplier", "surge_share")
+        self.surge: dict[str, float] = {str(name): float(share) for name, share in surge}
         self.capacity, self.unit_cost, self.minimum = map(self.stepped, ("capacity_t", "cost_usd_per_t", "min_t"))
         self.byproducts: dict[str, dict[str, float]] = defaultdict(dict)
         table = case.tables["byproducts"]

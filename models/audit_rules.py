@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.audit_facts import Facts
 
 Costs = dict[str, dict[tuple[str, int], float]]  # all, capital or public -> (material, year) -> USD a year
+APART = ("provenance", "survive")  # audited in audit_risk: each takes programs of its own
 Key = tuple[str, str, str, str, str, str, int]  # rule, kind, bound, mineral, material, member, year
 
 
@@ -115,11 +116,7 @@ def check_rules(facts: Facts, plan: Plan, answer: Answer, costs: Costs, found: F
 
     ``costs``: USD a year, recomputed. Findings are added to ``found``.
     """
-    claims: dict[Key, list[tuple[float, float]]] = defaultdict(list)
-    columns = ("rule", "kind", "bound", "mineral", "material", "member", "year", "value", "limit")
-    for *names, year, value, limit in records(answer.rules, *columns):
-        rule, kind, bound, mineral, material, member = map(text, names)
-        claims[rule, kind, bound, mineral, material, member, int(year)].append((_number(value), _number(limit)))
+    claims = {key: listed for key, listed in claims_of(answer).items() if key[1] not in APART}
     relaxed = facts.case.relaxed
     due: set[Key] = set()
     for row in _Rules(facts, plan, answer, costs).rows():
@@ -137,6 +134,16 @@ def check_rules(facts: Facts, plan: Plan, answer: Answer, costs: Costs, found: F
     for key in claims.keys() - due:
         where = " ".join(str(part) for part in key if part != "")
         found.note("rule_rows", where, len(claims[key]), 0, "no such row is due")
+
+
+def claims_of(answer: Answer) -> dict[Key, list[tuple[float, float]]]:
+    """The rows of the rules that an answer lists: value and limit of each."""
+    claims: dict[Key, list[tuple[float, float]]] = defaultdict(list)
+    columns = ("rule", "kind", "bound", "mineral", "material", "member", "year", "value", "limit")
+    for *names, year, value, limit in records(answer.rules, *columns):
+        rule, kind, bound, mineral, material, member = map(text, names)
+        claims[rule, kind, bound, mineral, material, member, int(year)].append((_number(value), _number(limit)))
+    return claims
 
 
 def _number(value: Any) -> float:
@@ -191,7 +198,7 @@ class _Rules:
     def rows(self) -> Iterator[Row]:
         """Every row of every enabled rule."""
         for rule in self.facts.case.settings.rules:
-            if not rule.enabled:
+            if not rule.enabled or rule.kind in APART:
                 continue
             for year in self.facts.years:
                 if (rule.from_year or -1) <= year <= (rule.to_year or 9999):

@@ -9,7 +9,7 @@ from pyomo.common.gc_manager import PauseGC
 from pyomo.core import ConcreteModel, Objective, Var
 from pyomo.core.expr.numeric_expr import LinearExpression
 
-from models import capacity, network, rules
+from models import capacity, network, risk, rules
 from models.costs import objective
 from models.layout import FAMILIES, YEARLY, Layout
 from models.rule_rows import RuleRow
@@ -37,6 +37,8 @@ def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -
         rules.rule_row(model, rows, columns)
         rules.hhi_cut(model, cuts, columns)
         rules.supplier_counts(model, layout, rows, columns)
+        risk.provenance(model, layout, rows, columns)
+        risk.survive(model, layout, rows)
     model.cost = Objective(
         expr=LinearExpression(constant=0.0, linear_coefs=objective(layout).tolist(), linear_vars=columns)
     )

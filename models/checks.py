@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from models.disruption_checks import check_names, check_rows
 from models.problems import Problems, nearest
 from models.reading import checked_column
 from models.rule_checks import check_rules
@@ -24,6 +25,7 @@ def check_case(case: Case, problems: Problems, recheck_cells: bool = False) -> N
         _cells(case, problems)
     _unique(case, problems)
     _references(case, problems)
+    check_names(case, problems)
     _years(case, problems)
     sound = _sound(case, problems)
     if sound is None:
@@ -39,6 +41,7 @@ def check_case(case: Case, problems: Problems, recheck_cells: bool = False) -> N
             f"{cell}; add a more specific row or make them agree", second, cell,
         )  # fmt: skip
     check_years(sound, problems)
+    check_rows(sound, problems)
     check_rules(sound, problems)
 
 

@@ -15,9 +15,9 @@ from pydantic import (
 )
 from pydantic import Strict as StrictType
 
+from models.cells import ID_PATTERN, NAME_PATTERN, Country
 from models.problems import Problems, nearest
 from models.rule_kinds import (
-    LATER_RULES,
     RULE_KINDS,
     RULES,
     Names,
@@ -27,7 +27,6 @@ from models.rule_kinds import (
     Strict,
     as_tuple,
 )
-from models.tables import ID_PATTERN, NAME_PATTERN, Country
 
 
 class Horizon(Strict):
@@ -228,9 +227,6 @@ def check_rule(rule: dict[str, Any], file: str, problems: Problems, number: int 
     """One rule as its class, or None with each problem recorded."""
     place = prefix + (f"rules.{rule['name']}" if isinstance(rule.get("name"), str) else f"rules[{number}]")
     kind = rule.get("kind")
-    if kind in LATER_RULES:
-        problems.add(file, f"this version of oremix has no {LATER_RULES[kind]} yet", None, f"{place}.kind", kind)
-        return None
     try:
         return RULES.validate_python(rule)
     except ValidationError as error:
@@ -253,7 +249,7 @@ def _report(item: Any, raw: Any, file: str, problems: Problems, prefix: str = ""
         problems.add(file, "this key is needed", None, place)
     elif item["type"].startswith("union_tag"):
         tag = raw.get("kind", "") if isinstance(raw, dict) else ""
-        hint = nearest(str(tag), [*RULE_KINDS, *LATER_RULES])
+        hint = nearest(str(tag), RULE_KINDS)
         problems.add(file, f"the kind of a rule is one of {', '.join(RULE_KINDS)}; {hint}", None, f"{place}.kind", tag)
     else:
         problems.add(file, message[:1].lower() + message[1:], None, place, shown)

@@ -82,11 +82,22 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     named = lanes["material"].isin(materials) | (lanes["material"] == "")
     ends = ~lanes["origin"].isin(gone) & ~lanes["destination"].isin(gone | lost_markets)
     tables["lanes"] = _rows(lanes, named & ends)
+    tables["disruptions"] = _still_hit(case, tables, lost_markets)
     log = Change("minerals", known, [name for name in known if name in set(of_mineral[list(materials)])], "--mineral")
     if tables["demand"].empty:
         raise CaseError([Problem("--mineral", "no market requires any of them", None, "", ", ".join(minerals))])
     part = case.with_(raw=raw, tables=tables, changes=(*case.changes, log))
     return _checked(part, "--mineral")
+
+
+def _still_hit(case: Case, tables: dict[str, Any], lost_markets: set[str]) -> Any:
+    """The rows of disruptions.csv that name nothing which is gone; a scenario without any is "nothing happens"."""
+    table = case.tables["disruptions"]
+    kept = ~table["market"].isin(lost_markets)
+    for column, names in (("supplier", tables["suppliers"]), ("material", tables["materials"]),
+                          ("mineral", tables["materials"])):  # fmt: skip
+        kept &= (table[column] == "") | table[column].isin(set(names[column]))
+    return _rows(table, kept)
 
 
 def _rows(table: Any, kept: Any) -> Any:

@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from models.problems import Problems, nearest
-from models.tables import LATER_COLUMNS, LATER_TABLES, REQUIRED_TABLES, TABLES, Column, columns
+from models.tables import REQUIRED_TABLES, TABLES, Column, columns
 
 
 @cache
@@ -48,11 +48,9 @@ def read_tables(folder: Path, problems: Problems) -> dict[str, pd.DataFrame]:
 
 
 def refuse_unknown(name: str, file: str, problems: Problems) -> None:
-    """A problem where no table has this name, or only a later version has it."""
-    if name in LATER_TABLES:
-        problems.add(file, f"this version of oremix has no {LATER_TABLES[name]} yet: remove the table")
-    elif name not in TABLES:
-        problems.add(file, f"unknown table; {nearest(name, [*TABLES, *LATER_TABLES])}")
+    """A problem where no table has this name."""
+    if name not in TABLES:
+        problems.add(file, f"unknown table; {nearest(name, TABLES)}")
 
 
 def blank_table(table: str) -> pd.DataFrame:
@@ -124,12 +122,9 @@ def _records(text: str, file: str, problems: Problems) -> tuple[list[list[str]],
 
 def _check_header(header: list[str], line: int, table: str, file: str, problems: Problems) -> None:
     known = columns(table)
-    later = LATER_COLUMNS.get(table, {})
     for position, name in enumerate(header):
         if name in header[:position]:
             problems.add(file, "the column stands twice", line, name)
-        elif name in later:
-            problems.add(file, f"this version of oremix has no {later[name]} yet: remove the column", line, name)
         elif name not in known:
             problems.add(file, f"unknown column; {nearest(name, known)}", line, name or f"(column {position + 1})")
     for name, column in known.items():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.cells import countries
+from models.disruptions import EACH, find_losses, parse_lose
 from models.problems import Problems, nearest
 from models.rule_kinds import RULES, Where
 
@@ -85,6 +87,18 @@ def makers(case: Case, mineral: str, material: str, stage: str) -> set[int]:
     return set().union(*(found.get(m, set()) for m in listed)) if len(listed) else set()
 
 
+def upstream(case: Case, material: str) -> set[int]:
+    """Suppliers (positions) through which a tonne of the material can pass: its makers, and those of what they use."""
+    inputs = case.suppliers["input"].to_numpy()
+    found: set[int] = set()
+    waiting = [material]
+    while waiting:
+        more = case.makers.get(waiting.pop(), set()) - found
+        found |= more
+        waiting += sorted({str(inputs[place]) for place in more if inputs[place]})
+    return found
+
+
 def check_rules(case: Case, problems: Problems) -> None:
     """Names that exist, suppliers that are selected, years in force, indicators that are there."""
     for rule in case.rules:
@@ -100,7 +114,7 @@ def check_rules(case: Case, problems: Problems) -> None:
         elif rule.kind == "stock_days":
             if not stocked_subjects(case, rule) and not problems.partial:
                 problems.add("case.toml", "matches nothing: stock.csv has no stock that it names", None, place)
-        elif rule.kind == "emissions":
+        elif rule.kind in ("emissions", "survive"):
             if not rule_subjects(case, rule):
                 problems.add("case.toml", "matches nothing: no market requires what it names", None, place)
         else:
@@ -136,11 +150,33 @@ def _names(case: Case, rule: Any, place: str, problems: Problems) -> None:
         members = dict.fromkeys(case.suppliers[rule.each]) if rule.each != "channel" else (
             "domestic", "allied", "recycling", "incumbent")  # fmt: skip
         if rule.each in ("country", "controller"):
-            from models.tables import countries
-
             members = dict.fromkeys([*members, *countries()])
         for name in rule.except_:
             _check_name(name, members, f"{place}.except", rule.each, problems)
+    if rule.kind == "survive":
+        _lost_names(case, rule, place, problems)
+
+
+def _lost_names(case: Case, rule: Any, place: str, problems: Problems) -> None:
+    """What a survive rule loses, and what it spares, exists; a loss that takes nobody is warned of."""
+    kind, member = parse_lose(rule.lose, rule.except_)
+    table = case.suppliers
+    places = dict.fromkeys([*table["country"], *table["controller"], *countries()])
+    known: dict[str, Iterable[str]] = {
+        "country": places, "controller": places, "supplier": list(table["supplier"]), "bloc": sorted(case.bloc_names),
+        "scenario": dict.fromkeys(case.tables["disruptions"]["scenario"]),
+    }  # fmt: skip
+    words = {"bloc": "bloc of blocs.csv", "scenario": "scenario of disruptions.csv"}
+    if kind != "each":
+        _check_name(member, known[kind], f"{place}.lose", words.get(kind, kind), problems)
+        lost = table[kind] == member if kind in EACH else None
+        if lost is not None and not lost.any() and not problems.partial:
+            problems.warn(f"rule {rule.name}: no supplier of the case is lost with {rule.lose}")
+    for name in rule.except_:
+        of = member if kind == "each" else "country"
+        _check_name(name, known[of], f"{place}.except", of, problems)
+    if not find_losses(case, rule.lose, rule.except_) and not problems.partial:
+        problems.add("case.toml", f"except spares every {member}: nothing is left to lose", None, f"{place}.except")
 
 
 def _check_name(name: str, known: Iterable[str], place: str, what: str, problems: Problems) -> None:
@@ -162,9 +198,12 @@ def _check_selection(case: Case, rule: Any, place: str, problems: Problems) -> N
     flags = [selected(case, where, year) for year in years_in_force(case, rule)]
     chosen = {int(position) for flag in flags for position in np.flatnonzero(flag)}
     reached = {subject: makers(case, *subject, rule.stage) & chosen for subject in subjects}
+    if rule.kind == "provenance":
+        reached = {subject: upstream(case, subject[1]) & chosen for subject in subjects}
     if not any(reached.values()) and not problems.partial:
         what = "supplier that it selects makes anything at" if subjects else "material is at"
-        problems.add("case.toml", f"matches nothing: no {what} stage {rule.stage}", None, place)
+        where_to = f"stage {rule.stage}" if rule.kind != "provenance" else "any stage of what is delivered"
+        problems.add("case.toml", f"matches nothing: no {what} {where_to}", None, place)
         return
     floor = getattr(rule, "min", None)
     empty = [material or mineral for (mineral, material), found in reached.items() if not found]
@@ -213,7 +252,12 @@ def fit_rule(case: Case, raw: dict[str, Any]) -> tuple[dict[str, Any] | None, st
         if not where["supplier"]:
             return None, "none of its suppliers is there"
         rule["where"] = where
-    if rule.get("each") == "supplier" and "except" in rule:
+    losing = str(rule.get("lose", ""))
+    gone = {"supplier": case.supplier_position, "scenario": set(case.tables["disruptions"]["scenario"])}
+    kind, _, member = losing.partition(":")
+    if kind in gone and member not in gone[kind]:
+        return None, f"the case has nothing to lose with {losing}"
+    if "supplier" in (rule.get("each"), losing.removeprefix("each ")) and "except" in rule:
         given = [rule["except"]] if isinstance(rule["except"], str) else list(rule["except"])
         rule["except"] = [name for name in given if name in case.supplier_position]
     parsed = RULES.validate_python(rule)

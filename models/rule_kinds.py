@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic import Strict as StrictType
 
-from models.tables import NAME_PATTERN, countries
+from models.cells import NAME_PATTERN, countries
+from models.disruptions import parse_lose
 
 STAGE_NAMES = ("delivered", "feedstock", "extraction", "processing", "manufacturing")
-LATER_RULES = {"provenance": "disruptions", "survive": "disruptions"}
 
 
 class Strict(BaseModel):
@@ -231,6 +231,39 @@ class SuppliersRule(RuleBase):
         return self
 
 
+class ProvenanceRule(RuleBase):
+    """The share of delivered tonnes that passed through a selected supplier at any stage is at most max."""
+
+    kind: Literal["provenance"]
+    where: Where
+    max: ShareLimit = 0.0
+
+    @model_validator(mode="after")
+    def _limits(self) -> ProvenanceRule:
+        if self.stage != "delivered":
+            raise ValueError("a rule of kind provenance takes no stage: it follows delivered tonnes through every one")
+        return self
+
+
+class SurviveRule(RuleBase):
+    """After each loss, at least serve of the requirement can still be delivered by re-dispatch."""
+
+    kind: Literal["survive"]
+    lose: str
+    except_: Names = Field((), alias="except")
+    serve: ShareLimit
+    months: Annotated[float, StrictType(), Field(gt=0, le=1200)] = 12.0
+
+    _tuples_except = field_validator("except_", mode="before")(as_tuple)
+
+    @model_validator(mode="after")
+    def _limits(self) -> SurviveRule:
+        if self.stage != "delivered":
+            raise ValueError("a rule of kind survive takes no stage: it is about what can still be delivered")
+        parse_lose(self.lose, self.except_)
+        return self
+
+
 Rule = Annotated[
     ShareRule
     | EachShareRule
@@ -240,18 +273,21 @@ Rule = Annotated[
     | BudgetRule
     | EmissionsRule
     | SuppliersRule
-    | StockDaysRule,
+    | StockDaysRule
+    | ProvenanceRule
+    | SurviveRule,
     Field(discriminator="kind"),
 ]
 RULES: TypeAdapter[Any] = TypeAdapter(Rule)
 RULE_KINDS = {
     "share": ShareRule, "each_share": EachShareRule, "hhi": HhiRule, "index": IndexRule, "ban": BanRule,
-    "budget": BudgetRule, "emissions": EmissionsRule, "suppliers": SuppliersRule,
-    "stock_days": StockDaysRule,
+    "budget": BudgetRule, "emissions": EmissionsRule, "suppliers": SuppliersRule, "stock_days": StockDaysRule,
+    "provenance": ProvenanceRule, "survive": SurviveRule,
 }  # fmt: skip
 # The key that holds a rule's limit, for --set rules.NAME.max and for `repair`.
 LIMIT_KEYS = {
     "share": ("min", "max"), "each_share": ("max",), "hhi": ("max",), "index": ("max",), "ban": (),
     "budget": ("max_usd_per_y",), "emissions": ("max_kgco2e_per_t",), "suppliers": ("min", "max"),
     "stock_days": ("days",),
+    "provenance": ("max",), "survive": ("serve",),
 }  # fmt: skip

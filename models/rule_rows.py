@@ -14,6 +14,7 @@ import numpy as np
 
 from models.case import Flags, Floats
 from models.costs import COSTS, CostEntries, cost_entries, cost_materials
+from models.disruptions import Loss, find_losses
 from models.lanes import Ints
 from models.layout import Layout
 from models.rule_checks import rule_subjects, selected, stocked_subjects, years_in_force
@@ -56,7 +57,9 @@ class RuleRow:
     """One row of the program: top <= limit * base (``bound`` max) or >= (min); an HHI has groups instead.
 
     ``base`` is the denominator; a ban and a budget have the constant 1. ``counted`` (kind suppliers) is
-    the tonnes of each supplier that may count.
+    the tonnes of each supplier that may count. ``touched`` (provenance) says whether each supplier is selected;
+    the touched part of ``top``, the flows delivered, counts. ``losses`` (survive) are what has to be survived,
+    each for ``months``, in the ``markets``. Values of these two kinds take a program of their own.
     """
 
     rule: str
@@ -74,6 +77,10 @@ class RuleRow:
     least_t: float = 0.0
     stage: str = "delivered"
     denominator: str = ""
+    touched: Flags | None = None
+    losses: tuple[Loss, ...] = ()
+    months: float = 12.0
+    markets: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str, str, int]:
@@ -81,7 +88,11 @@ class RuleRow:
         return self.rule, self.bound, self.mineral, self.material, self.member, self.year
 
     def value(self, x: Floats) -> float:
-        """What the rule measures, in the units of its limit; NaN where nothing flows."""
+        """What the rule measures, in the units of its limit; NaN where nothing flows (and of provenance and survive,
+        which take a program of their own).
+        """
+        if self.kind in ("provenance", "survive"):
+            return float("nan")
         if self.kind == "suppliers":
             least = self.least_t if self.bound == "min" else 1e-6
             slack = 1e-6 * max(1.0, least) if self.bound == "min" else 0.0
@@ -372,7 +383,29 @@ def suppliers(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
                            counted=counted, least_t=rule.least_t, denominator="suppliers")  # fmt: skip
 
 
+def provenance(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
+    """Delivered tonnes that passed through a selected supplier at any stage <= max * tonnes delivered."""
+    chosen = selected(rows.layout.case, rule.where, year)
+    for mineral, material, found, base, _ in _subjects(rows, rule, year):
+        yield _row(rows, rule, "max", year, rule.max, found.terms, base, mineral, material, touched=chosen,
+                   denominator="tonnes delivered, wherever they passed")  # fmt: skip
+
+
+def survive(rows: RuleRows, rule: Any, year: int) -> Iterator[RuleRow]:
+    """After each loss every market still receives at least serve * required_t by re-dispatch."""
+    case = rows.layout.case
+    losses = tuple(find_losses(case, rule.lose, rule.except_))
+    for mineral, material in rule_subjects(case, rule):
+        markets = tuple(name for name, wanted in case.markets.items()
+                        if material in wanted and rule.market in (None, name))  # fmt: skip
+        required = Linear(ONE.columns, ONE.coefficients, rows.requirement(material, rule.market, year))
+        nothing = Linear(ONE.columns, ONE.coefficients)
+        yield _row(rows, rule, "min", year, rule.serve, nothing, required, mineral, material, losses=losses,
+                   months=rule.months, markets=markets, denominator="requirement, after the worst loss")  # fmt: skip
+
+
 _KINDS: dict[str, Callable[[RuleRows, Any, int], Iterator[RuleRow]]] = {
     "share": share, "each_share": each_share, "hhi": hhi, "index": index, "ban": ban, "budget": budget,
-    "emissions": emissions, "suppliers": suppliers, "stock_days": stock_days,
+    "emissions": emissions, "suppliers": suppliers, "stock_days": stock_days, "provenance": provenance,
+    "survive": survive,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.tables import countries
+from models.cells import countries
 from optimizer.console import money, plain
 from optimizer.palette import CHANNEL_COLOURS, GREEN, GREY, PLAN, RUNS, TODAY, VERMILION, YELLOW
 from optimizer.summaries import CHANNELS

@@ -26,7 +26,7 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, 
 
 
 # Named by the contract, not delivered yet: refused by name.
-LATER = ("frontier", "alternatives", "explain", "stress", "--survive", "--risk-weight", "--tail")
+LATER = ("frontier", "alternatives", "explain", "stress", "--risk-weight", "--tail")
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -36,7 +36,8 @@ def optimize(
     levers: o.Levers = None, sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
-    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
+    max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    stage: o.StageName = "delivered",
     status_quo: o.StatusQuo = False, relax: o.Relax = False, out: o.Out = None, show_year: o.Compare = None,
     json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -50,7 +51,7 @@ def optimize(
     shares = {"min-domestic": min_domestic, "min-allied": min_allied, "min-recycled": min_recycled,
               "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
               "max-hhi": max_hhi}  # fmt: skip
-    rules = o.flag_rules(stage, shares, bans or [], stock_days)
+    rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
     request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
     raise typer.Exit(commands.optimize(case, request, status_quo, relax, out, show_year, json, quiet, verbose))
 

@@ -161,8 +161,12 @@ def show(run: Path, name: str | None, year: int | None, as_json: bool, quiet: bo
     tables["changes"] = pd.DataFrame(plan.changes, columns=["key", "old", "new", "by"])
     if plan.status_quo is not None:
         tables.update({f"status_quo_{key}": table for key, table in plan.status_quo["tables"].items()})
+    if name == "provenance":
+        from optimizer.provenance import provenance_of_run
+
+        tables[name] = provenance_of_run(run, plan)
     if name not in tables:
-        raise CaseError([Problem("show", f"no such table; {nearest(name, tables)}", value=name)])
+        raise CaseError([Problem("show", f"no such table; {nearest(name, [*tables, 'provenance'])}", value=name)])
     table = tables[name]
     if year is not None and "year" in table:
         table = table[table["year"] == views.shown_year(plan, year)]

@@ -34,7 +34,7 @@ def _compile(model: BlockData) -> Program:
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
     families = {id(family): family for family in (variable.parent_component() for variable in form.columns)}
     places = {
-        id(variable): (family.local_name, index)
+        id(variable): (family.name, index)
         for family in families.values() for index, variable in family.items()
     }  # fmt: skip
     bounds = [variable.bounds for variable in form.columns]
@@ -45,6 +45,6 @@ def _compile(model: BlockData) -> Program:
         lower=np.array([-np.inf if low is None else low for low, _ in bounds]),
         upper=np.array([np.inf if high is None else high for _, high in bounds]),
         integer=np.array([variable.is_integer() for variable in form.columns], dtype=bool),
-        rows=Names.of([(r.constraint.parent_component().local_name, r.constraint.index()) for r in form.rows]),
+        rows=Names.of([(r.constraint.parent_component().name, r.constraint.index()) for r in form.rows]),
         names=Names.of([places[id(variable)] for variable in form.columns]),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Solves with HHI cones and whole numbers kept: tangent cuts where the point breaks a cone, outer approximation."""
+"""Solves with HHI cones, survive rules and whole numbers kept: cuts where a point breaks them, outer approximation."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from models.rules import Cut, tangent
 from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
+from optimizer.surviving import Survival, SurviveCut
 
 _STALL = 1e-12
 Branch = tuple[Ints, Floats, Ints]  # whole-number columns, their value, columns held at 0
@@ -35,7 +36,9 @@ def relimited(cut: Cut, row: RuleRow) -> Cut:
 
 @dataclass
 class Cutter:
-    """Solves, adds the tangents that the point breaks, and solves again until every HHI row holds to 1e-7."""
+    """Solves, adds the cuts that the point breaks, and solves again until every HHI row holds to 1e-7 and every loss is
+    survived.
+    """
 
     layout: Layout
     rows: Sequence[RuleRow]
@@ -43,6 +46,8 @@ class Cutter:
     cuts: list[Cut] = field(default_factory=list)
     seconds: float = 0.0
     slack_column: dict[int, int] = field(default_factory=dict)
+    survival: Survival | None = None
+    survive_cuts: list[SurviveCut] = field(default_factory=list)
 
     def solve(self, engine: Engine, limits: Limits) -> Solution:
         """The optimum with all HHI rows kept; raises ``EngineError`` if a cut does not move the point."""
@@ -53,21 +58,24 @@ class Cutter:
             solution = engine.solve(replace(limits, seconds=max(left, 0.01)))
             self.seconds += solution.seconds
             left -= solution.seconds
-            if not solution.has_plan or not curved:
+            if not solution.has_plan or not self._cutting:
                 return solution
             x = spread(solution.x, self.columns)
             cuts = [self._tangent(number, x, solution.x) for number in curved]
             found = [cut for cut in cuts if cut is not None]
-            if not found:
+            failed = self._failed(x, solution.x)
+            if not found and not failed:
                 return solution
             if len(last) and np.abs(x - last).max() <= _STALL * max(1.0, float(np.abs(x).max())):
                 # with slack (looking for a repair) the point is good enough: its limits are measured, not proved
-                if self.slack_column or all(self._close(number, x) for number in curved):
+                if self.slack_column or (all(self._close(number, x) for number in curved) and not failed):
                     return solution
-                raise EngineError("an HHI cut did not move the point: the cone cannot be cut more closely")
+                raise EngineError("a cut did not move the point: the rule cannot be cut more closely")
             last = x
             self.give(engine, found)
+            self.give_survive(engine, failed)
             self.cuts.extend(found)
+            self.survive_cuts.extend(failed)
 
     def optimum(self, engine: Engine, limits: Limits) -> tuple[Engine, Solution]:
         """The optimum with HHI rows and whole numbers kept, and the engine (an LP) that proves it.
@@ -78,11 +86,12 @@ class Cutter:
         ends = time.perf_counter() + limits.seconds
         if not engine.program.integer.any():
             return engine, self.solve(engine, limits)
-        if self._curved:
+        if self._cutting:
             relaxed = self.solve(engine.relaxed(), limits)
             if not relaxed.has_plan:
                 return engine, relaxed
             self.give(engine, self.cuts)
+            self.give_survive(engine, self.survive_cuts)
         return self._branch(engine, limits, ends)
 
     def _branch(self, engine: Engine, limits: Limits, ends: float) -> tuple[Engine, Solution]:
@@ -143,19 +152,33 @@ class Cutter:
                 if best is None or whole.status != "stopped":
                     return engine, whole
                 return best[0], replace(best[1], status="feasible")
-            before, lp = len(self.cuts), engine.fixed(whole.x)
+            before, lp = (len(self.cuts), len(self.survive_cuts)), engine.fixed(whole.x)
             fixed = self.solve(lp, left)
             if fixed.has_plan and (best is None or fixed.objective < best[1].objective):
                 best = lp, fixed
-            fresh = self.cuts[before:]
+            fresh, failed = self.cuts[before[0] :], self.survive_cuts[before[1] :]
             if best is not None:
                 gap = max(0.0, best[1].objective - whole.bound) / max(abs(best[1].objective), 1e-9)
                 best = best[0], replace(best[1], status=whole.status, gap=gap)
-                if not fresh or gap <= limits.gap or whole.status == "feasible":
+                if not (fresh or failed) or gap <= limits.gap or whole.status == "feasible":
                     return best
-            elif not fresh:  # rounding alone made it infeasible: the MILP's own point stands
+            elif not (fresh or failed):  # rounding alone made it infeasible: the MILP's own point stands
                 return engine, whole
             self.give(engine, fresh)
+            self.give_survive(engine, failed)
+
+    @property
+    def _cutting(self) -> bool:
+        """Whether there are rules that hold through cuts alone."""
+        return bool(self._curved) or (self.survival is not None and bool(self.survival.groups))
+
+    def _failed(self, x: Floats, raw: Floats) -> list[SurviveCut]:
+        """The cuts of the losses that the point fails; what its slack gives up is not asked."""
+        if self.survival is None:
+            return []
+        given_up = {number: float(raw[column]) for number, column in self.slack_column.items()
+                    if self.rows[number].kind == "survive"}  # fmt: skip
+        return self.survival.cuts(x, given_up)
 
     @property
     def _curved(self) -> list[int]:
@@ -194,3 +217,16 @@ class Cutter:
             terms.append((places, values))
             limits.append(-cut.terms.constant)
         engine.add_rows(terms, limits, [("hhi_cut", cut.row) for cut in cuts])
+
+    def give_survive(self, engine: Engine, cuts: Sequence[SurviveCut]) -> None:
+        """Add the cuts of failed losses to an engine's program; named by their place in ``survive_cuts``."""
+        if not cuts:
+            return
+        known = {id(cut): place for place, cut in enumerate(self.survive_cuts)}
+        terms: list[tuple[Ints, Floats]] = []
+        for cut in cuts:
+            slack = [(self.slack_column[n], -weight) for n, weight in cut.weights.items() if n in self.slack_column]
+            terms.append((np.concatenate([self.columns[cut.terms.columns], [c for c, _ in slack]]).astype(np.int64),
+                          np.concatenate([cut.terms.coefficients, [w for _, w in slack]])))  # fmt: skip
+        names = [("survive_cut", known.get(id(cut), len(self.survive_cuts) + i)) for i, cut in enumerate(cuts)]
+        engine.add_rows(terms, [cut.limit for cut in cuts], names)

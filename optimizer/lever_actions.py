@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.case import Case
+from models.cells import countries
 from models.problems import nearest
 from models.row_edits import add_row, set_series
-from models.tables import countries
 
 if TYPE_CHECKING:
     from models.changes import Editor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -19,6 +21,8 @@ from optimizer.year_measures import (
     substitution_table,
     usable_t,
 )
+
+SURVIVAL = ("rule", "mineral", "material", "year", "lose", "served", "serve", "price_usd_per_y")
 
 
 def supplier_table(layout: Layout, x: Floats) -> pd.DataFrame:
@@ -96,17 +100,23 @@ def cost_table(layout: Layout, x: Floats) -> pd.DataFrame:
                              ignore_index=True)  # fmt: skip
 
 
-def rule_table(layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None) -> pd.DataFrame:
-    """Every row of the rules: value against limit, whether it binds, and its price in USD per 1.00 of limit."""
+def rule_table(
+    layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None,
+    found_apart: Mapping[int, tuple[float, str]] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Every row of the rules: value against limit, whether it binds, and its price in USD per 1.00 of limit.
+
+    ``found_apart``: row -> value and member, of rows that take a program of their own.
+    """
     weights = dict(zip(layout.case.years, layout.case.weights, strict=True))
     found = []
     for number, row in enumerate(rows):
-        value = row.value(x)
+        value, member = (found_apart or {}).get(number) or (row.value(x), row.member)
         gap = abs(value - row.limit)
         price = None if prices is None else prices.get(number, 0.0) / weights[row.year] + 0.0
         found.append({
             "rule": row.rule, "kind": row.kind, "bound": row.bound, "stage": row.stage, "mineral": row.mineral,
-            "material": row.material, "member": row.member, "year": row.year, "value": value, "limit": row.limit,
+            "material": row.material, "member": member, "year": row.year, "value": value, "limit": row.limit,
             "binding": bool(gap <= 1e-6 * max(abs(row.limit), 1e-3)),
             "price_usd_per_y": None if price is None or not np.isfinite(price) else price,
             "denominator": row.denominator,
@@ -117,9 +127,10 @@ def rule_table(layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int,
 
 
 def tables_of(
-    layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None
-) -> dict[str, pd.DataFrame]:
-    """All tables of a plan."""
+    layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None,
+    found_apart: Mapping[int, tuple[float, str]] | None = None, survival: pd.DataFrame | None = None,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """All tables of a plan. ``found_apart`` and ``survival``: from ``risk_measures.risk_values``."""
     tonnage = Tonnage(layout)
     mix = tonnage.measure(x)
     suppliers, expansion = supplier_table(layout, x), expansion_table(layout, x)
@@ -127,8 +138,9 @@ def tables_of(
     return {
         "suppliers": suppliers, "flows": flow_table(layout, x),
         "shares": tonnage.share_table(mix), "risk": tonnage.risk_table(mix),
-        "rules": rule_table(layout, rows, x, prices), "shortage": shortage_table(layout, x),
+        "rules": rule_table(layout, rows, x, prices, found_apart), "shortage": shortage_table(layout, x),
         "costs": cost_table(layout, x), "expansion": expansion, "projects": project_table(layout, expansion),
         "capacity": capacity_table(suppliers, expanded), "stock": stock_table(layout, x),
         "substitution": substitution_table(layout, x),
+        "survival": pd.DataFrame(columns=list(SURVIVAL)) if survival is None else survival,
     }  # fmt: skip

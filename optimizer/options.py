@@ -54,6 +54,11 @@ MaxIncumbent = Annotated[str | None, typer.Option(help="Most from incumbent supp
 MaxCountry = Annotated[str | None, typer.Option(help="Most from any one foreign country.", rich_help_panel=_RULES)]
 MaxSupplier = Annotated[str | None, typer.Option(help="Most from any one supplier.", rich_help_panel=_RULES)]
 MaxHhi = Annotated[str | None, typer.Option(help="Highest HHI by country, 0 to 1.", rich_help_panel=_RULES)]
+Survive = Annotated[
+    str | None,
+    typer.Option(help="Least share still served after the loss of any one country: 60%; or of something else: "
+                 "'each supplier=60%'.", rich_help_panel=_RULES),
+]  # fmt: skip
 Bans = Annotated[
     list[str] | None, typer.Option("--ban", help="Nothing from this bloc (repeatable).", rich_help_panel=_RULES)
 ]
@@ -91,8 +96,9 @@ def share(flag: str, text: str) -> float:
 
 
 def flag_rules(
-    stage: str, shares: dict[str, str | None], bans: list[str], stock_days: float | None = None
-) -> list[dict[str, Any]]:
+    stage: str, shares: dict[str, str | None], bans: list[str], stock_days: float | None = None,
+    survive: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """The rules that flags ask for, each named like its flag. ``stage`` is where shares and bans hold."""
     from models.problems import CaseError, Problem
     from models.rule_kinds import STAGE_NAMES
@@ -119,6 +125,14 @@ def flag_rules(
             channel = {"recycled": "recycling"}.get(what, what)
             rule |= {"kind": "share", "where": {"channel": channel}, side: value}
         rules.append(rule)
+    if survive is not None:
+        lose, _, text = survive.rpartition("=")
+        try:
+            serve = share("--survive", text)
+        except CaseError as error:
+            problems += error.problems
+        else:
+            rules.append({"name": "survive", "kind": "survive", "lose": lose.strip() or "each country", "serve": serve})
     if problems:
         raise CaseError(problems)
     if bans:

@@ -23,6 +23,7 @@ JSON_TABLES = {
              "import_reliance"),
     "rules": ("rule", "kind", "bound", "stage", "mineral", "material", "member", "year", "value", "limit", "binding",
               "price_usd_per_y", "denominator"),
+    "survival": ("rule", "mineral", "material", "year", "lose", "served", "serve", "price_usd_per_y"),
     "shortage": ("market", "sector", "material", "year", "t"),
     "costs": ("cost", "mineral", "year", "usd_per_y", "public_usd_per_y"),
     "expansion": ("supplier", "year", "t", "usd_per_y", "opened", "usable_from", "usable_to", "capital_usd",

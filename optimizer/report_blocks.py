@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.tables import countries
+from models.cells import countries
 from optimizer.console import plain
 
 _MINUS = "\u2212"

@@ -21,7 +21,8 @@ from optimizer.engine import EngineError, Limits, collection
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
 from optimizer.repair import Repair, find_repair
-from optimizer.solving import Solved, solve
+from optimizer.risk_measures import risk_values
+from optimizer.solving import Solved, loss_prices, solve
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
 
 Say = Callable[[str], None]
@@ -159,7 +160,9 @@ def _as_planned(
     plan.conflict, plan.repair = [], []
     say("auditing")
     plan.gap = solved.gap
-    plan.tables = tables_of(layout, rows, solved.x, solved.prices)
+    prices = loss_prices(solved, solved.solution) if solved.prices is not None and solved.solution else None
+    apart = risk_values(layout, rows, solved.x, solved.survival, prices)
+    plan.tables = tables_of(layout, rows, solved.x, solved.prices, apart.values, apart.survival)
     _fill(plan, layout, solved.x)
     if quo is not None and quo.ok:
         plan.status_quo = _summary(quo)
@@ -240,6 +243,7 @@ def _describe(plan: Plan, solved: Solved, layout: Layout) -> None:
     plan.about.update(
         rows=program.matrix.shape[0], columns=program.matrix.shape[1], nonzeros=int(program.matrix.nnz),
         whole_numbers=solved.whole_numbers, dropped_lanes=layout.dropped_lanes, hhi_cuts=len(solved.cuts),
+        survive_cuts=len(solved.survive_cuts),
         iterations=solved.iterations,
         certificate=None if solved.certificate is None else vars(solved.certificate),
         prices=_prices_note(solved),

@@ -205,7 +205,8 @@ def read_run(folder: str | Path) -> Plan:
 
 _TEXT = frozenset(
     ("supplier", "name", "country", "controller", "channel", "mineral", "material", "stage", "origin", "destination",
-     "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost", "step")
+     "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost", "step",
+     "lose", "largest_point")
 )  # fmt: skip
 
 

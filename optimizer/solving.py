@@ -23,6 +23,7 @@ from optimizer.engine import Engine, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
 from optimizer.stamping import stamp
+from optimizer.surviving import Survival, SurviveCut
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Solved:
     seconds: dict[str, float] = field(default_factory=dict)
     whole_numbers: bool = False
     solution: Solution | None = None
+    survival: Survival | None = None
+    survive_cuts: list[SurviveCut] = field(default_factory=list)
 
     @property
     def has_plan(self) -> bool:
@@ -69,6 +72,8 @@ def column_units(program: Program, layout: Layout, columns: Ints) -> Floats:
     scale[layout.columns("opened")] = 1.0
     present = columns >= 0
     units[columns[present]] = scale[present]
+    for place, (_, flow) in program.names.places("touched"):
+        units[place] = layout.scale_t[layout.flow_material[flow]]
     return units
 
 
@@ -112,14 +117,16 @@ def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | N
     stamped = time.perf_counter()
     engine = Engine(program, column_units(program, layout, columns), log, tie_break(program, layout, columns))
     loaded = time.perf_counter()
-    cutter = Cutter(layout, rows, columns)
+    survival = Survival(layout, rows, program)
+    cutter = Cutter(layout, rows, columns, survival=survival)
     certified, solution = cutter.optimum(engine, limits)
     solved = Solved(
         layout, rows, solution.status, spread(solution.x, columns), solution.gap, certified, columns,
         whole_numbers=bool(program.integer.any()), solution=solution,
         certificate=solution.certificate, cuts=cutter.cuts, iterations=solution.iterations,
+        survival=survival, survive_cuts=cutter.survive_cuts,
         seconds={"stamp": stamped - began, "load": loaded - stamped,
-                 "solve": time.perf_counter() - loaded, "highs": cutter.seconds},
+                 "solve": time.perf_counter() - loaded, "highs": cutter.seconds + survival.seconds},
     )  # fmt: skip
     if solution.has_plan:
         solved.x = without_idle(solved.x, layout)
@@ -156,11 +163,12 @@ def row_duals(program: Program, solution: Solution, family: str) -> dict[Any, fl
 def rule_prices(solved: Solved, solution: Solution) -> dict[int, float]:
     """d objective / d limit of each rule row: the row's dual times its denominator (envelope theorem).
 
-    For an HHI row, limit H enters its cuts as sqrt(H) * T: the duals add up times T / (2 sqrt(H)).
+    For an HHI row, limit H enters its cuts as sqrt(H) * T: the duals add up times T / (2 sqrt(H)). For a survive
+    row, serve enters the limit of each of its cuts with the cut's weight.
     """
     program = solved.engine.program
     prices: dict[int, float] = {}
-    for family in ("rule_row", "hhi_cut"):
+    for family in ("rule_row", "hhi_cut", "provenance_row"):
         for number, dual in row_duals(program, solution, family).items():
             row = solved.rows[number]
             base = row.base.value(solved.x)
@@ -168,4 +176,16 @@ def rule_prices(solved: Solved, solution: Solution) -> dict[int, float]:
                 prices[number] = dual * base / (2 * row.limit**0.5) if row.limit > 0 else float("nan")
             else:
                 prices[number] = dual * base
+    for (number, _), price in loss_prices(solved, solution).items():
+        prices[number] = prices.get(number, 0.0) + price
     return prices
+
+
+def loss_prices(solved: Solved, solution: Solution) -> dict[tuple[int, str], float]:
+    """(rule row, loss) -> d objective / d serve: the part of the row's price that comes of this loss."""
+    found: dict[tuple[int, str], float] = {}
+    for number, dual in row_duals(solved.engine.program, solution, "survive_cut").items():
+        cut = solved.survive_cuts[number]
+        for row, weight in cut.weights.items():
+            found[row, cut.loss] = found.get((row, cut.loss), 0.0) - dual * weight
+    return found

@@ -23,6 +23,7 @@ from models.lanes import Ints
 from models.layout import FAMILIES, LINKING, YEARLY, Layout
 from models.rule_rows import RuleRow
 from models.rules import LINEAR, switched_t
+from models.trails import trail_system
 from optimizer.program import Names, Program
 
 _UNMET = ("unmet", None)
@@ -99,6 +100,7 @@ def stamp(
     _linking(blocks, layout, compiler)
     _rule_rows(blocks, rows)
     _supplier_counts(blocks, layout, rows)
+    _provenance(blocks, layout, rows)
     return blocks.program()
 
 
@@ -296,6 +298,22 @@ def _supplier_counts(blocks: _Blocks, layout: Layout, rows: Sequence[RuleRow]) -
         limit = np.array([row.limit])
         none = np.array([np.inf])
         blocks.add("supplier_count", [number], flat, *((limit, none) if row.bound == "min" else (-none, limit)))
+
+
+def _provenance(blocks: _Blocks, layout: Layout, rows: Sequence[RuleRow]) -> None:
+    """provenance: a column for the touched part of each flow, and the rows that tie it to the flows."""
+    tags, found = trail_system(layout, rows)
+    columns = blocks.columns("touched", tags, np.inf, False)
+    for family in dict.fromkeys(row.family for row in found):
+        mine = [row for row in found if row.family == family]
+        place = np.concatenate([row.terms.columns for row in mine])
+        tagged = place >= layout.width
+        place = np.where(place < 0, blocks.unmet, place)
+        place[tagged] = columns[place[tagged] - layout.width]
+        at = np.repeat(np.arange(len(mine)), [len(row.terms.columns) for row in mine])
+        values = np.concatenate([row.terms.coefficients for row in mine])
+        blocks.add(family, [row.index for row in mine], (at, place, values),
+                   np.array([row.low for row in mine]), np.array([row.high for row in mine]))  # fmt: skip
 
 
 def _status_quo_factors(blocks: _Blocks, layout: Layout) -> None:

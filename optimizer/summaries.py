@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from models.case import Case
+from models.cells import countries
 from models.costs import COSTS
-from models.tables import countries
 from optimizer.plan import Plan
 
 CHANNELS = ("domestic", "allied", "recycling", "incumbent")

@@ -34,6 +34,8 @@ KEY_COLUMNS = {
     "projects": ("supplier", "decided", "usable_from", "t", "capital_usd", "usd_per_y"),
     "expansion": ("supplier", "year", "t", "opened", "usable_from", "usd_per_y", "public_usd_per_y"),
     "stock": ("market", "material", "year", "built_t", "drawn_t", "end_t", "days"),
+    "provenance": ("material", "year", "country", "least_t", "most_t", "most_share"),
+    "survival": ("rule", "material", "year", "lose", "served", "serve"),
 }
 
 
@@ -245,7 +247,7 @@ _PLAIN = (
     "days of requirement",
     "kg CO2e per t delivered",
 )
-IN_SHARES = ("share", "each_share", "hhi")
+IN_SHARES = ("share", "each_share", "hhi", "provenance", "survive")
 PER = {
     "hhi": "0.01 HHI",
     "ban": "tonne",
@@ -260,7 +262,7 @@ _UNIT = {"stock_days": " days", "ban": " t", "budget": " USD", "emissions": " kg
 
 def limit_text(row: Mapping[Any, Any], key: str = "limit") -> str:
     """A limit in the unit of its kind of rule."""
-    if row["kind"] in ("share", "each_share"):
+    if row["kind"] in ("share", "each_share", "provenance", "survive"):
         return f"{100 * row[key]:.4g}%"
     figure = f"{row[key]:.4g}" if abs(row[key]) < 1e4 else money(float(row[key]))
     return figure + _UNIT.get(row["kind"], "")

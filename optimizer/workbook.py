@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from models.case import find_case, load_case
+from models.cells import NUMERAL, countries
 from models.problems import CaseError, Problem, Problems
 from models.reading import read_records
 from models.sheets import SETTINGS_SHEET, column_letters, sheet_records
-from models.tables import NUMERAL, TABLES, Column, columns, countries
+from models.tables import TABLES, Column, columns
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook

@@ -39,7 +39,14 @@ REGISTER = {
     "opened_once": "expansion_twice",
     "stock_balance": "stock_carried",
     "closing_stock": "stock_carried",
+    "touched_at_most": "provenance_market",
+    "touched_passed_on": "provenance_share",
+    "clean_byproduct": "provenance_byproduct",
+    "provenance_row": "provenance_refined_abroad",
+    "response_at_most": "survive_one_stage",
+    "still_served": "survive_one_stage",
 }
+RESPONSE = ("response_at_most", "still_served")  # in the copy of the network for each loss
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
@@ -84,7 +91,7 @@ def _layout(name: str) -> tuple[Layout, list]:
 def _families() -> set[str]:
     from pyomo.core import Constraint
 
-    layout, rows = _layout("chain")
+    layout, rows = _layout("survive_byproduct")
     return {component.local_name for component in build(layout, rows).component_objects(Constraint)}
 
 
@@ -100,11 +107,13 @@ def test_family_matters(family: str) -> None:
     assert whole.status == "optimal"
     cuts = whole.cuts if family == "hhi_cut" else []
     model = build(layout, rows, cuts)
-    assert len(getattr(model, family)) > 0
+    parts = list(model.response.values()) if family in RESPONSE else [model]
+    assert all(len(getattr(part, family)) > 0 for part in parts) and parts
     program = compile_model(model)
     with_family = Engine(program, program.cost * 0 + 1).solve(Limits())
     assert with_family.objective == pytest.approx(_cost(whole), rel=1e-6)
-    model.del_component(family)
+    for part in parts:
+        part.del_component(family)
     program = compile_model(model)
     without = Engine(program, program.cost * 0 + 1).solve(Limits())
     assert without.status != "optimal" or without.objective < with_family.objective * (1 - 1e-6) - 1e-9

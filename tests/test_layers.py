@@ -15,11 +15,13 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LONGEST = 450
 
 # Pyomo is for the formulation. One file takes its compiler, and the types of what it compiles; one takes HiGHS.
-FORMULATION = {f"models/{name}.py" for name in ("build", "network", "capacity", "rules")}
+FORMULATION = {f"models/{name}.py" for name in ("build", "network", "capacity", "risk", "rules")}
 ENGINE, COMPILER = "optimizer/engine.py", "optimizer/compiling.py"
 COMPILER_TAKES = {"LinearStandardFormCompiler", "BlockData"}
 # The audit works everything out anew: it may know none of these.
-AUDIT = ("models/audit.py", "models/audit_facts.py", "models/audit_rules.py", "models/audit_years.py")
+AUDIT = (
+    "models/audit.py", "models/audit_facts.py", "models/audit_risk.py", "models/audit_rules.py", "models/audit_years.py",
+)  # fmt: skip
 UNKNOWN_TO_AUDIT = {
     f"models.{name}"
     for name in (
@@ -35,6 +37,9 @@ UNKNOWN_TO_AUDIT = {
         "existing",
         "expansion",
         "year_checks",
+        "disruptions",
+        "trails",
+        "risk",
     )
 }
 HEAVY = ("pandas", "pyomo", "highspy", "pydantic", "numpy", "scipy")

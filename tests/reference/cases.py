@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .random_rules import KINDS, Drawn, draw_rules, to_toml
+from .random_rules import KINDS, RISK_KINDS, Drawn, draw_rules, to_toml
 from .random_years import grow, year_rules
 
 COUNTRIES = ["AUS", "CAN", "CHL", "CHN", "COD", "FIN", "IDN", "JPN", "KOR", "RUS", "USA", "ZAF"]
@@ -26,6 +26,7 @@ TABLES = [
     "substitution",
     "blocs",
     "risk",
+    "disruptions",
     "sources",
 ]
 Table = list[dict[str, Any]]
@@ -300,6 +301,25 @@ class Case:
             )
             add(origin, destination, self.r.choice(materials) if self.chance(0.4) else None, 0.55)
 
+    # ---- disruption
+    def disruptions(self) -> None:
+        """Surge of some suppliers, and two scenarios."""
+        for row in self.tables["suppliers"]:
+            if self.chance(0.4):
+                row["surge_share"] = self.some(0, 1)
+        s = self.r.choice(self.tables["suppliers"])
+        rows = [("storm", 0.2, {"country": s["country"]}), ("storm", 0.2, {"channel": self.r.choice(["allied", "domestic"])}),
+                ("storm", 0.2, {"bloc": "union", "mineral": self.of(s["material"])["mineral"]}),
+                ("squeeze", 0.1, {"controller": s["controller"] or s["country"]}),
+                ("squeeze", 0.1, {"supplier": s["supplier"], "material": s["material"]})]  # fmt: skip
+        for scenario, probability, hit in rows:
+            self.tables["disruptions"].append({
+                "scenario": scenario, "probability": probability, **dict.fromkeys(("country", "controller", "bloc",
+                "supplier", "channel", "material", "mineral")), **hit, "available_share": self.some(0, 0.9),
+                "cost_multiple": self.some(0.8, 3) if self.chance(0.6) else None,
+                "demand_multiple": self.some(0.7, 1.4) if self.chance(0.3) else None,
+            })  # fmt: skip
+
     # ---- out
     def write(self, folder: Path, rules: list[dict[str, Any]]) -> None:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
@@ -334,12 +354,14 @@ def random_case(
     most_suppliers: int = 26,
     growth: bool = False,
     spacing: int | None = None,
+    disruptions: bool = False,
 ) -> Path:
     """Write the case of `seed`. `rules`: kinds to use, one each; or how many of any kind; None = 0 to 4 of any kind.
 
     Without `integers` there are neither lots nor fixed charges nor rules of kind `suppliers`. `growth`: expansions
     (with `integers` some to be opened), stock, substitution, supports, and rules about them. `spacing`: so many
-    years from each horizon year to the next.
+    years from each horizon year to the next. Kinds `provenance` and `survive` (or `disruptions`) bring surge and
+    scenarios with them.
     """
     folder = Path(folder)
     case = Case(seed, most_suppliers, years)
@@ -364,6 +386,8 @@ def random_case(
         kinds = [case.r.choice(open_to) for _ in range(case.r.randint(0, 4) if rules is None else rules)]
     else:
         kinds = list(rules)
+    if any(kind in RISK_KINDS for kind in kinds) or disruptions:
+        case.disruptions()
     drawn = Drawn(case.r, case.tables, case.years, case.delivered, case.scale, case.listed)
     listed = draw_rules(drawn, kinds)
     if growth:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS = ["share", "each_share", "hhi", "index", "ban", "budget", "emissions", "suppliers"]
+RISK_KINDS = ["provenance", "survive"]  # drawn only where a case asks for them by name
 Rule = dict[str, Any]
 
 
@@ -39,7 +40,7 @@ def draw_rules(d: Drawn, kinds: list[str]) -> list[Rule]:
     rules = []
     for i, kind in enumerate(kinds):
         rule: Rule = {"name": f"{kind}-{i + 1}", "kind": kind}
-        pool = scope(d, rule) if kind not in ("budget", "emissions") else []
+        pool = scope(d, rule) if kind not in ("budget", "emissions", *RISK_KINDS) else []
         DRAW[kind](d, rule, pool)
         if d.chance(0.25):
             rule["from_year"] = d.r.choice(d.years[:-1]) + d.r.choice([0, 1])
@@ -200,7 +201,45 @@ def emissions(d: Drawn, rule: Rule, pool: list[dict[str, Any]]) -> None:
         rule["mineral"] = d.mineral_of(d.r.choice(d.delivered))
 
 
+def about(d: Drawn, rule: Rule) -> str:
+    """Which delivered materials a rule of the whole chain is about; one of them."""
+    pick = d.r.choice(d.delivered)
+    how = d.r.choice(["all", "mineral", "material"])
+    if how != "all":
+        rule[how] = d.mineral_of(pick) if how == "mineral" else pick
+    if d.chance(0.2):
+        rule["market"] = "home"
+    return pick
+
+
+def provenance(d: Drawn, rule: Rule, pool: list[dict[str, Any]]) -> None:
+    pick, chain = about(d, rule), []
+    waiting = [pick]
+    while waiting:
+        made = waiting.pop()
+        chain += [s for s in d.tables["suppliers"] if s["material"] == made]
+        waiting += sorted({s["input"] for s in d.tables["suppliers"] if s["material"] == made and s["input"]})
+    rule["where"] = where(d, chain or d.tables["suppliers"], ["country", "controller", "bloc", "supplier", "channel"])
+    if d.chance(0.8):
+        rule["max"] = d.some(0.0, 0.7)
+
+
+def survive(d: Drawn, rule: Rule, pool: list[dict[str, Any]]) -> None:
+    about(d, rule)
+    s = d.r.choice(d.tables["suppliers"])
+    rule["lose"] = d.r.choice(["each country", "each controller", "each supplier", "bloc:friends",
+                               f"country:{s['country']}", "scenario:storm"])  # fmt: skip
+    rule["serve"] = d.some(0.05, 0.5)
+    if rule["lose"].startswith("each") and d.chance(0.4):
+        by = rule["lose"].removeprefix("each ")
+        rule["except"] = [s[by] or s["country"]]
+    if rule["lose"].startswith("bloc") and d.chance(0.4):
+        rule["except"] = ["AUS"]
+
+
 DRAW = {
+    "provenance": provenance,
+    "survive": survive,
     "share": share,
     "each_share": each_share,
     "hhi": hhi,

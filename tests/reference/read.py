@@ -40,6 +40,7 @@ class Supplier:
     last: float
     certified: str
     emissions: float
+    surge: float
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Case:
     risk_rows: dict[tuple[str, str], list[tuple[float, float]]]
     lane_rows: list[dict[str, str]]
     rules: list[dict[str, Any]]
+    disruptions: list[dict[str, str]]
     growth: dict[str, Growth] = field(default_factory=dict)
     base: dict[tuple[str, str], float] = field(default_factory=dict)  # (supplier, column) of credits, grants, floors
     stocks: dict[tuple[str, str], Stock] = field(default_factory=dict)  # (market, material)
@@ -300,6 +302,7 @@ def read(folder: Path | str) -> Case:
             last=number(r, "to_year", inf),
             certified=r.get("certified", "") or "no",
             emissions=number(r, "emissions_kgco2e_per_t"),
+            surge=number(r, "surge_share"),
         )
         for r in table(folder, "suppliers")
     }
@@ -372,4 +375,5 @@ def read(folder: Path | str) -> Case:
         base={(r["supplier"], c): number(r, c) for r in table(folder, "suppliers") for c in SUPPORTS},
         stocks=stocks,
         substitution={key: sorted(rows) for key, rows in substitution.items()},
+        disruptions=table(folder, "disruptions"),
     )

@@ -122,6 +122,10 @@ def apply(case: Case, program: Program, net: dict[int, Year], quo_cost: QuoCost)
             stock_days(case, program, net, rule)
         elif kind == "emissions":
             emissions(case, program, net, rule)
+        elif kind in ("survive", "provenance"):
+            from . import risk
+
+            (risk.survive if kind == "survive" else risk.provenance)(case, program, net, rule)
         elif kind in ("share", "each_share", "hhi", "index", "ban", "suppliers"):
             for row in rows(case, rule, net):
                 one_row(case, program, rule, kind, row)

@@ -1,0 +1,77 @@
+"""Checks of disruptions.csv: names that exist, one selector a row, probabilities that agree and add up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.disruptions import SELECTORS, hits
+from models.problems import Problems, nearest
+
+if TYPE_CHECKING:
+    from models.case import Case
+
+_FILE = "tables/disruptions.csv"
+_PLACES = {"supplier": "suppliers", "material": "materials", "mineral": "materials", "bloc": "blocs",
+           "market": "demand"}  # fmt: skip
+
+
+def check_names(case: Case, problems: Problems) -> None:
+    """Suppliers, materials, minerals, blocs and markets that a row names exist."""
+    table = case.tables["disruptions"]
+    known = {
+        "supplier": set(case.tables["suppliers"]["supplier"]), "material": set(case.tables["materials"]["material"]),
+        "mineral": set(case.tables["materials"]["mineral"]), "bloc": case.bloc_names,
+        "market": {"home", *case.tables["demand"]["market"]},
+    }  # fmt: skip
+    for column, names in known.items():
+        source = _PLACES[column]
+        if problems.in_column(f"tables/{source}.csv", column):
+            continue  # the ids themselves are wrong there: what refers to them may be right
+        for place in np.flatnonzero((table[column] != "") & ~table[column].isin(names)):
+            value = table[column].iloc[place]
+            message = f"not in {source}.csv; {nearest(value, sorted(names))}"
+            problems.add(_FILE, message, table["row"].iloc[place], column, value)
+
+
+def check_rows(case: Case, problems: Problems) -> None:
+    """Each row says one thing, and the scenarios are a distribution."""
+    table = case.tables["disruptions"]
+    for row in table.to_dict("records"):
+        selectors = [key for key in SELECTORS if row[key]]
+        if len(selectors) > 1:
+            problems.add(_FILE, f"give one of {', '.join(SELECTORS)} in a row, not {' and '.join(selectors)}: write "
+                         "a row for each thing hit", row["row"], selectors[1], row[selectors[1]])  # fmt: skip
+        if row["material"] and row["mineral"]:
+            problems.add(_FILE, "give material or mineral, not both", row["row"], "mineral", row["mineral"])
+        if not selectors and (row["available_share"] != 1 or row["cost_multiple"] != 1):
+            what = row["material"] or row["mineral"] or "everything"
+            problems.warn(f"{_FILE}:{row['row']}: names no {', '.join(SELECTORS[:-1])} or {SELECTORS[-1]}, so it hits "
+                          f"every supplier of {what}")  # fmt: skip
+        if row["market"] and row["demand_multiple"] == 1:
+            problems.warn(f"{_FILE}:{row['row']}: names a market, but has no demand_multiple")
+        supply = row["available_share"] != 1 or row["cost_multiple"] != 1
+        if not supply and row["demand_multiple"] == 1:
+            problems.warn(f"{_FILE}:{row['row']}: changes nothing: give available_share, cost_multiple or "
+                          "demand_multiple")  # fmt: skip
+        elif supply and not problems.partial and not any(hits(case, row, year).any() for year in case.years):
+            problems.warn(f"{_FILE}:{row['row']}: hits no supplier of the case")
+    _check_probabilities(case, problems)
+
+
+def _check_probabilities(case: Case, problems: Problems) -> None:
+    total, shown = 0.0, ""
+    for scenario, rows in case.tables["disruptions"].groupby("scenario", sort=False):
+        first = rows.iloc[0]
+        for _, row in rows.iloc[1:].iterrows():
+            if row["probability"] != first["probability"]:
+                problems.add(
+                    _FILE, f"scenario {scenario} has {first['probability']:g} in row {first['row']}: the probability "
+                    "is the same on each row of a scenario", row["row"], "probability", f"{row['probability']:g}",
+                )  # fmt: skip
+        before, total = total, total + float(first["probability"])
+        if before <= 1 + 1e-9 < total:
+            shown = str(scenario)
+            problems.add(_FILE, f"with scenario {shown} the probabilities add up to {total:g}: at most 1, the rest is "
+                         "nothing happens", first["row"], "probability", f"{first['probability']:g}")  # fmt: skip

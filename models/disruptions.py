@@ -1,0 +1,144 @@
+"""What a disruption does: which suppliers lose how much, at what cost, and how requirements change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from models.case import Case, Flags, Floats
+
+SELECTORS = ("country", "controller", "bloc", "supplier", "channel")
+EACH = ("country", "controller", "supplier")
+NOTHING = "nothing happens"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Something that can be lost, or a scenario of disruptions.csv: ``kind`` and the name within it.
+
+    kind: country, controller, supplier, bloc or scenario. ``spared``: countries of a bloc that are not lost.
+    """
+
+    kind: str
+    member: str
+    spared: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """How tables and ``--lose`` write it: ``country:CHN``."""
+        return f"{self.kind}:{self.member}"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Several losses at once, such as a pair of countries."""
+
+    parts: tuple[Loss, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of the parts, joined by +."""
+        return "+".join(part.name for part in self.parts)
+
+
+def available_share(case: Case, loss: Loss | Losses, year: int) -> Floats:
+    """What is left of each supplier's production after a loss, 0 to 1; shape (suppliers,).
+
+    Blocs count with their membership of the year. In a scenario, the least share of the rows that hit it.
+    """
+    if isinstance(loss, Losses):
+        return np.asarray(np.min([available_share(case, part, year) for part in loss.parts], axis=0))
+    if loss.kind == "scenario":
+        return scenario_effect(case, loss.member, year).available_share
+    table = case.suppliers
+    if loss.kind == "bloc":
+        lost = table["country"].isin(case.bloc_members(loss.member, year) - loss.spared)
+    else:
+        lost = table[loss.kind] == loss.member
+    return np.where(lost.to_numpy(dtype=bool), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a scenario does in a year: for each supplier the share left and the factor on its cost (shape
+    (suppliers,)), for each market and material the factor on its requirement (shape (markets, materials)).
+    """
+
+    available_share: Floats
+    cost_multiple: Floats
+    demand_multiple: Floats
+
+
+def scenario_effect(case: Case, scenario: str, year: int) -> Effect:
+    """The effect of a scenario of disruptions.csv (or of ``NOTHING``) in a year.
+
+    Several rows on one supplier: the least share, the greatest cost multiple; demand multiples multiply.
+    """
+    suppliers, markets, materials = case.suppliers, list(case.markets), case.materials
+    share, cost = np.ones(len(suppliers)), np.full(len(suppliers), -np.inf)
+    demand = np.ones((len(markets), len(materials)))
+    table = case.tables["disruptions"]
+    for row in table[table["scenario"] == scenario].to_dict("records"):
+        hit = hits(case, row, year)
+        share[hit] = np.minimum(share[hit], row["available_share"])
+        cost[hit] = np.maximum(cost[hit], row["cost_multiple"])
+        named = _named(row, materials["material"].to_numpy(), materials["mineral"].to_numpy())
+        at = np.array([row["market"] in ("", market) for market in markets], dtype=bool)
+        demand[np.ix_(at, named)] *= row["demand_multiple"]
+    return Effect(share, np.where(np.isfinite(cost), cost, 1.0), demand)
+
+
+def _named(row: dict[Any, Any], materials: Any, minerals: Any) -> Flags:
+    """Whether each material is one that the row is about."""
+    kept = np.ones(len(materials), dtype=bool)
+    if row["material"]:
+        kept &= materials == row["material"]
+    if row["mineral"]:
+        kept &= minerals == row["mineral"]
+    return kept
+
+
+def hits(case: Case, row: dict[Any, Any], year: int) -> Flags:
+    """Which suppliers a row of disruptions.csv hits: those selected that make the material or mineral."""
+    table = case.suppliers
+    kept = _named(row, table["material"].to_numpy(), table["mineral"].to_numpy())
+    for key in SELECTORS:
+        if row[key] and key == "bloc":
+            kept &= table["country"].isin(case.bloc_members(row[key], year)).to_numpy()
+        elif row[key]:
+            kept &= (table[key] == row[key]).to_numpy()
+    return kept
+
+
+def probabilities(case: Case) -> dict[str, float]:
+    """Scenario -> probability in the order of disruptions.csv, ``NOTHING`` (the rest to 1) first."""
+    table = case.tables["disruptions"].drop_duplicates("scenario")
+    found = dict(zip(table["scenario"], (float(p) for p in table["probability"]), strict=True))
+    return {NOTHING: max(0.0, 1.0 - sum(found.values())), **found}
+
+
+def parse_lose(text: str, except_: Iterable[str] = ()) -> tuple[str, str]:
+    """``each country`` -> ("each", "country"), ``country:CHN`` -> ("country", "CHN"); raises ``ValueError``."""
+    words = text.split()
+    if len(words) == 2 and words[0] == "each" and words[1] in EACH:
+        return "each", words[1]
+    kind, colon, member = text.partition(":")
+    if colon and member and kind in ("bloc", "country", "controller", "supplier", "scenario"):
+        if tuple(except_) and kind != "bloc":
+            raise ValueError("except goes with each country, each controller, each supplier or bloc:NAME")
+        return kind, member
+    raise ValueError("lose is one of 'each country', 'each controller', 'each supplier', bloc:NAME, country:ISO3, "
+                     "scenario:NAME (also controller:ISO3, supplier:ID)")  # fmt: skip
+
+
+def find_losses(case: Case, lose: str, except_: Iterable[str] = ()) -> list[Loss]:
+    """The losses that ``lose`` means, in the order of their names."""
+    kind, member = parse_lose(lose, except_)
+    if kind != "each":
+        return [Loss(kind, member, frozenset(except_))]
+    spared = set(except_)
+    return [Loss(member, name) for name in sorted(set(case.suppliers[member]) - spared)]
