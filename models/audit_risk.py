@@ -346,7 +346,8 @@ def _check_trail(facts: Facts, plan: Plan, rule: Any, year: int, rows: list[_Cla
             found.note("rule_value", row.where, row.value, alone, "less than can be")
     caps = {row.material: row.limit for row in rows}
     together = _least_above(facts, plan, rule, year, touched, base, dict.fromkeys(caps, 0.0), caps)
-    if np.isfinite(together) and sum(claimed.values()) > together + 3 * TOLERANCE * len(rows):
+    # every flow and balance has room for 1e-6 of itself here: together they make the least a little less
+    if np.isfinite(together) and sum(claimed.values()) > together + 10 * TOLERANCE * len(rows):
         found.note("rule_value", f"{rule.name} {rule.kind} {year}", sum(claimed.values()), together,
                    "all rows together can have less, and each still within its limit")  # fmt: skip
 

@@ -15,17 +15,24 @@ from models.layout import FAMILIES, YEARLY, Layout
 from models.rule_rows import RuleRow
 
 
-def build(layout: Layout, rows: Sequence[RuleRow] = (), cuts: Sequence[rules.Cut] = ()) -> ConcreteModel:
+def build(
+    layout: Layout, rows: Sequence[RuleRow] = (), cuts: Sequence[rules.Cut] = (),
+    survive_cuts: Sequence[rules.SurviveCut] | None = None,
+) -> ConcreteModel:  # fmt: skip
     """The sourcing model of MATHS.md over a layout, in tonnes and discounted USD.
 
     ``rows`` are the rules' rows; ``cuts`` the HHI tangents found so far (an HHI row holds only through them).
+    ``survive_cuts``: those that stand for the copies of the network, one for each loss, that a survive rule means;
+    None: the copies themselves.
     In the status quo, production is tied to ``incumbent_t`` and neither pools, lots nor rules hold.
     """
     with PauseGC():
-        return _build(layout, rows, cuts)
+        return _build(layout, rows, cuts, survive_cuts)
 
 
-def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -> ConcreteModel:
+def _build(
+    layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut], survive_cuts: Sequence[rules.SurviveCut] | None
+) -> ConcreteModel:
     model = ConcreteModel(name=layout.case.name)
     each_year(model, layout)
     linking(model, layout)
@@ -38,7 +45,9 @@ def _build(layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[rules.Cut]) -
         rules.hhi_cut(model, cuts, columns)
         rules.supplier_counts(model, layout, rows, columns)
         risk.provenance(model, layout, rows, columns)
-        risk.survive(model, layout, rows)
+        rules.survive_cut(model, survive_cuts or (), columns)
+        if survive_cuts is None:
+            risk.survive(model, layout, rows)
     model.cost = Objective(
         expr=LinearExpression(constant=0.0, linear_coefs=objective(layout).tolist(), linear_vars=columns)
     )

@@ -59,7 +59,8 @@ class RuleRow:
     ``base`` is the denominator; a ban and a budget have the constant 1. ``counted`` (kind suppliers) is
     the tonnes of each supplier that may count. ``touched`` (provenance) says whether each supplier is selected;
     the touched part of ``top``, the flows delivered, counts. ``losses`` (survive) are what has to be survived,
-    each for ``months``, in the ``markets``. Values of these two kinds take a program of their own.
+    each for ``months``, in the ``markets``. Values of these two kinds take a program of their own, but for a
+    provenance row whose ``top`` is the touched tonnes themselves (``traced``).
     """
 
     rule: str
@@ -81,6 +82,7 @@ class RuleRow:
     losses: tuple[Loss, ...] = ()
     months: float = 12.0
     markets: tuple[str, ...] = ()
+    traced: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str, str, int]:
@@ -91,7 +93,7 @@ class RuleRow:
         """What the rule measures, in the units of its limit; NaN where nothing flows (and of provenance and survive,
         which take a program of their own).
         """
-        if self.kind in ("provenance", "survive"):
+        if self.kind == "survive" or (self.kind == "provenance" and not self.traced):
             return float("nan")
         if self.kind == "suppliers":
             least = self.least_t if self.bound == "min" else 1e-6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -24,6 +24,22 @@ class Cut:
 
     row: int
     terms: Linear
+
+
+@dataclass(frozen=True)
+class SurviveCut:
+    """terms <= limit - sum of weight * (share that is given up): what a plan must keep to survive a loss.
+
+    ``weights``: rule row -> weight of its ``serve`` in the limit; a larger serve makes the limit smaller.
+    ``pools`` (material, year, tonnes) and ``lanes`` (flow, tonnes) stand in the way of serving more after the loss.
+    """
+
+    loss: str
+    terms: Linear
+    limit: float
+    weights: Mapping[int, float]
+    pools: tuple[tuple[int, int, float], ...] = ()
+    lanes: tuple[tuple[int, float], ...] = ()
 
 
 def rule_terms(row: RuleRow, unmet: int = -1) -> Linear:
@@ -96,6 +112,15 @@ def hhi_cut(model: BlockData, cuts: Sequence[Cut], columns: Sequence[object]) ->
         return (None, _expression(Linear(terms.columns, terms.coefficients), columns), -terms.constant)
 
     model.hhi_cut = Constraint(range(len(cuts)), rule=hold)
+
+
+def survive_cut(model: BlockData, cuts: Sequence[SurviveCut], columns: Sequence[object]) -> None:
+    """survive: tangents of what is least missing after each loss, as many as the solving needed."""
+
+    def hold(_: BlockData, i: int) -> object:
+        return (None, _expression(cuts[i].terms, columns), cuts[i].limit)
+
+    model.survive_cut = Constraint(range(len(cuts)), rule=hold)
 
 
 def supplier_counts(model: BlockData, layout: Layout, rows: Sequence[RuleRow], columns: Sequence[object]) -> None:

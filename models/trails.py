@@ -81,9 +81,9 @@ def find_trail(layout: Layout, touched: Flags, flows: Ints, much: bool = False) 
             into[end].append(flow)
     rows: list[tuple[str, tuple[int, ...], Linear, bool]] = []
     start_flow = layout.offsets["flow"]
-    for number, flow in enumerate(tags.tolist()):
+    for flow in tags.tolist():
         terms = _linear([(part[flow], 1.0), (start_flow + flow, -1.0)])
-        rows.append(("touched_at_most", (number,), terms, False))
+        rows.append(("touched_at_most", (flow,), terms, False))
     recovery = case.suppliers["recovery"].to_numpy(dtype=float)
     for supplier in np.flatnonzero(passing).tolist():
         terms = _linear([(part[f], 1.0) for f in out[supplier]]

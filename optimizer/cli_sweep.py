@@ -52,7 +52,8 @@ def sweep(
     sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
-    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
+    max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    stage: o.StageName = "delivered",
     out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -73,7 +74,7 @@ def sweep(
         _alone(context)
         code = sweep_commands.resume_sweep(resume, cluster, show_year, json, quiet, verbose)
     else:
-        rules = o.flag_rules(stage, shares, bans or [], stock_days)
+        rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
         request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
         asked = sweep_commands.Asked(vary or [], sample, method, seed)
         code = sweep_commands.sweep(case, request, asked, cluster, out, show_year, json, quiet, verbose)
@@ -98,7 +99,8 @@ def sensitivity(
     sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
-    max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None, stage: o.StageName = "delivered",
+    max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    stage: o.StageName = "delivered",
     out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -119,7 +121,7 @@ def sensitivity(
         _alone(context)
         code = sweep_commands.resume_sensitivity(resume, correlate, cluster, show_year, json, quiet)
     else:
-        rules = o.flag_rules(stage, shares, bans or [], stock_days)
+        rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
         request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
         asked = sweep_commands.Asked(vary or [], sample, "sobol", seed, correlate)
         code = sweep_commands.sensitivity(case, request, asked, cluster, out, show_year, json, quiet, verbose)

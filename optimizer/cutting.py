@@ -12,11 +12,11 @@ from models.case import Floats
 from models.lanes import Ints
 from models.layout import Layout
 from models.rule_rows import Linear, RuleRow
-from models.rules import Cut, tangent
+from models.rules import Cut, SurviveCut, tangent
 from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
-from optimizer.surviving import Survival, SurviveCut
+from optimizer.surviving import Survival
 
 _STALL = 1e-12
 Branch = tuple[Ints, Floats, Ints]  # whole-number columns, their value, columns held at 0

@@ -79,7 +79,7 @@ def _value(item: Item, key: str = "limit") -> str:
         return "none"
     if item["what"] != "rule":
         return f"{tonnes(float(item[key]))} t"
-    if key == "needed" and item["kind"] in ("share", "each_share"):
+    if key == "needed" and item["kind"] in ("share", "each_share", "provenance", "survive"):
         return f"{100 * item['needed']:.1f}%"
     return limit_text(item, key)
 

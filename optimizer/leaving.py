@@ -50,7 +50,7 @@ def export(run: Path, to: Path, force: bool, as_json: bool, quiet: bool) -> int:
         made = write(run, to, force)
     notes = []
     if "rows" in made:
-        cuts = f", {made['hhi_cuts']} HHI cuts" if made["hhi_cuts"] else ""
+        cuts = f", {made['hhi_cuts']} cuts" if made["hhi_cuts"] else ""
         notes.append(f"{made['rows']:,} rows, {made['columns']:,} columns{cuts}; tonnes a year and USD")
         optimum = made["reads_back_to_usd"]
         notes.append(

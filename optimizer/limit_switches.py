@@ -86,8 +86,12 @@ class _Maker:
         self.slack: dict[int, int] = {}
         self.minimums: list[tuple[int, float]] = []
         self.rule_place = {
-            index: place for family in ("rule_row", "supplier_count") for place, index in program.rows.places(family)
+            index: place
+            for family in ("rule_row", "supplier_count", "provenance_row")
+            for place, index in program.rows.places(family)
         }
+        for place, number in program.rows.places("provenance_row"):
+            self.rows[number] = _traced(program, place, self.rows[number])
         self.names_of_suppliers = [str(name) for name in self.case.suppliers["supplier"]]
         self.materials = self.case.materials["material"].to_numpy()
         self.minerals = self.case.materials["mineral"].to_numpy()
@@ -321,6 +325,17 @@ class _Maker:
         self.limits.sort(key=lambda limit: limit.order)
         return CaseProgram(self.layout, self.rows, whole, np.array(self.units), self.limits, self.slack,
                            self.width)  # fmt: skip
+
+
+def _traced(program: Program, place: int, row: RuleRow) -> RuleRow:
+    """A provenance row whose top is the touched tonnes delivered, over the program's columns (tags among them)."""
+    by_row = program.matrix.tocsr()[[place]]
+    touched = dict(zip(by_row.indices.tolist(), by_row.data.tolist(), strict=True))
+    for column, value in zip(row.base.columns.tolist(), row.base.coefficients.tolist(), strict=True):
+        touched[column] = touched.get(column, 0.0) + row.limit * value
+    kept = [(column, value) for column, value in touched.items() if value]
+    top = Linear(np.array([c for c, _ in kept], dtype=np.int64), np.array([v for _, v in kept], dtype=float))
+    return replace(row, top=top, traced=True)
 
 
 def _and(terms: Linear, more: int, less: int, moved: float) -> Linear:

@@ -13,7 +13,8 @@ from models.case import Case, load_case
 from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
-from models.rules import Cut
+from models.rules import Cut, SurviveCut
+from models.trails import trail_groups
 from optimizer.compiling import compile_model
 from optimizer.engine import EngineError, Limits, plain_highs
 from optimizer.plan import Plan
@@ -36,28 +37,28 @@ class ModelFile:
 
 
 def write_model(plan: Plan, path: Path) -> ModelFile:
-    """Write the program of a run, rebuilt from the case inside its folder, HHI cuts included.
+    """Write the program of a run, rebuilt from the case inside its folder, cuts of HHI and survive rules included.
 
     The file is read again and solved; an optimum other than the run's raises ``EngineError`` and leaves no file.
     """
     case = load_case(Path(plan.run) / "case")
     quo = bool(plan.about.get("status_quo"))
     layout = lay_out(case, status_quo=quo)
-    rows, cuts = ([], []) if quo else _rules(case, layout)
-    program = compile_model(build(layout, rows, cuts))
-    naming = Naming(layout, rows, cuts)
+    rows, cuts, losses = ([], [], []) if quo else _rules(case, layout)
+    program = compile_model(build(layout, rows, cuts, losses))
+    naming = Naming(layout, rows, cuts, losses)
     about = f"oremix {plan.about.get('oremix')}, case {plan.about.get('fingerprint')}; USD, t a year; names: MATHS.md"
     _write(program, unique(naming.columns(program)), unique(naming.rows_of(program)), path)
     _head(path, about)
     found = optimum_of(path, case.settings.solve.seconds, case.settings.solve.gap)
     if found is None or plan.status != "optimal":
-        return ModelFile(*program.matrix.shape, len(cuts), None)
+        return ModelFile(*program.matrix.shape, len(cuts) + len(losses), None)
     near = 1e-6 + (case.settings.solve.gap if program.integer.any() else 0.0)
     assert plan.objective_usd is not None
     if not abs(found - plan.objective_usd) <= near * max(1.0, abs(plan.objective_usd)):
         path.unlink(missing_ok=True)
         raise EngineError(f"the file reads back to {found:.10g} USD; the run has {plan.objective_usd:.10g}")
-    return ModelFile(*program.matrix.shape, len(cuts), found)
+    return ModelFile(*program.matrix.shape, len(cuts) + len(losses), found)
 
 
 def _write(program: Program, columns: Sequence[str], rows: Sequence[str], path: Path) -> None:
@@ -91,27 +92,30 @@ def optimum_of(path: Path, seconds: float = 300.0, gap: float = 1e-4) -> float |
     return None if status in ("kTimeLimit", "kIterationLimit", "kInterrupt") else float("nan")
 
 
-def _rules(case: Case, layout: Layout) -> tuple[Sequence[RuleRow], list[Cut]]:
-    """The rows of the rules, and the HHI cuts that solving needs."""
+def _rules(case: Case, layout: Layout) -> tuple[Sequence[RuleRow], list[Cut], list[SurviveCut]]:
+    """The rows of the rules, and the cuts that solving needs for HHI and survive rules."""
     limits = Limits(case.settings.solve.seconds, case.settings.solve.gap, case.settings.solve.threads)
     today: dict[Any, float] = {}
     if any(rule.kind == "budget" and rule.of == "premium" for rule in case.rules):
         today = find_status_quo(case, limits).cost_usd_per_y()
     rows = RuleRows(layout, today).rows
-    if not any(row.kind == "hhi" for row in rows):
-        return rows, []
+    if not any(row.kind in ("hhi", "survive") for row in rows):
+        return rows, [], []
     solved = solve(layout, rows, limits)
     if not solved.has_plan:
-        message = f"its case is {solved.status} now: the HHI cuts cannot be found"
+        message = f"its case is {solved.status} now: the cuts of its rules cannot be found"
         raise CaseError([Problem("export", message)])
-    return rows, solved.cuts
+    return rows, solved.cuts, solved.survive_cuts
 
 
 class Naming:
     """Readable names of columns and rows: the family of MATHS.md and what the entry is, flow(origin,home,...)."""
 
-    def __init__(self, layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[Cut]) -> None:
-        self.layout, self.rules, self.cuts = layout, rows, cuts
+    def __init__(
+        self, layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[Cut], losses: Sequence[SurviveCut] = ()
+    ) -> None:
+        self.layout, self.rules, self.cuts, self.losses = layout, rows, cuts, losses
+        self.trails = list(trail_groups(rows))
         case = layout.case
         self.suppliers = case.suppliers["supplier"].tolist()
         self.places = [*self.suppliers, *case.markets]
@@ -211,6 +215,26 @@ class Naming:
 
     def _hhi_cut(self, number: int) -> tuple[Any, ...]:
         return *self._rule_row(self.cuts[number].row), number + 1
+
+    def _survive_cut(self, number: int) -> tuple[Any, ...]:
+        cut = self.losses[number]
+        first = self.rules[min(cut.weights)]
+        return first.rule, cut.loss, first.material, first.year, number + 1
+
+    _provenance_row = _rule_row
+
+    def _touched(self, index: tuple[int, int]) -> tuple[Any, ...]:
+        return self.trails[index[0]][0], *self._flow(index[1])
+
+    _touched_at_most = _touched
+
+    def _touched_passed_on(self, index: tuple[int, int]) -> tuple[Any, ...]:
+        rule, year = self.trails[index[0]]
+        return rule, self.suppliers[index[1]], year
+
+    def _clean_byproduct(self, index: tuple[int, int, int]) -> tuple[Any, ...]:
+        rule, year = self.trails[index[0]]
+        return rule, self.suppliers[index[1]], self.materials[index[2]], year
 
     def _counts(self, index: tuple[int, int]) -> tuple[Any, ...]:
         number, place = index

@@ -25,7 +25,7 @@ from optimizer.program import Names, Program
 KEPT = ("production_leaves", "inputs_arrive", "byproduct_made", "pool_available", "requirement_met")
 _QUICK = Limits(seconds=60.0, threads=1, presolve=False)
 _ACTIVE = 1e-7  # share of a requirement
-PartKey = tuple[int, int]  # chain of materials, position of the year
+ChainKey = tuple[int, int]  # chain of materials, position of the year
 
 
 def material_chains(case: Case) -> Ints:
@@ -59,7 +59,7 @@ class Response:
     solution: Solution
 
 
-class Part:
+class Chain:
     """One chain in one year: what it can deliver under given limits of production.
 
     ``production``, ``flow``, ``draw``: entries of the layout. ``required``: places in the layout's requirement
@@ -68,7 +68,7 @@ class Part:
     """
 
     def __init__(
-        self, layout: Layout, program: Program, key: PartKey, columns: Ints, rows: Ints, stock: StockAtHand
+        self, layout: Layout, program: Program, key: ChainKey, columns: Ints, rows: Ints, stock: StockAtHand
     ) -> None:
         self.layout, self.key = layout, key
         self.columns = columns
@@ -180,24 +180,24 @@ class Part:
         return tuple(pools), tuple((int(self.flow[f]), float(most[f])) for f in full)
 
 
-class Parts:
+class Chains:
     """The parts of a plan's program and which columns and rows each has."""
 
     def __init__(self, layout: Layout, program: Program) -> None:
         self.layout, self.program = layout, program
         self.chain = material_chains(layout.case)
         self.stock = stock_at_hand(layout)
-        self._made: dict[PartKey, Part] = {}
+        self._made: dict[ChainKey, Chain] = {}
 
     @cached_property
-    def _columns(self) -> dict[PartKey, Ints]:
+    def _columns(self) -> dict[ChainKey, Ints]:
         layout = self.layout
         last = layout.offsets["shortage"]  # production, flows, draws come first
         chain, year = self.chain[layout.column_material[:last]], layout.column_year[:last]
         return _grouped(chain, year)
 
     @cached_property
-    def _rows(self) -> dict[PartKey, Ints]:
+    def _rows(self) -> dict[ChainKey, Ints]:
         layout, chains, years, places = self.layout, [], [], []
         start = 0
         for family, listed in self.program.rows.blocks:
@@ -222,22 +222,22 @@ class Parts:
         return {key: place[listed] for key, listed in found.items()}
 
     @property
-    def keys(self) -> list[PartKey]:
+    def keys(self) -> list[ChainKey]:
         """Every part that something is required of."""
         layout = self.layout
         chain = self.chain[layout.requirement_material]
         return sorted(set(zip(chain.tolist(), layout.requirement_year.tolist(), strict=True)))
 
-    def part(self, key: PartKey) -> Part:
+    def at(self, key: ChainKey) -> Chain:
         """The part of a chain and a year; made when first asked for."""
         if key not in self._made:
             none = np.zeros(0, dtype=np.int64)
-            self._made[key] = Part(self.layout, self.program, key, self._columns.get(key, none),
+            self._made[key] = Chain(self.layout, self.program, key, self._columns.get(key, none),
                                    self._rows.get(key, none), self.stock)  # fmt: skip
         return self._made[key]
 
 
-def _grouped(chain: Ints, year: Ints) -> dict[PartKey, Ints]:
+def _grouped(chain: Ints, year: Ints) -> dict[ChainKey, Ints]:
     order = np.lexsort((year, chain))
     pairs = np.stack([chain[order], year[order]], axis=1)
     first = np.concatenate([[True], (pairs[1:] != pairs[:-1]).any(axis=1)])[: len(pairs)]
@@ -260,7 +260,7 @@ class LossTable:
         return self._known[loss, at]
 
 
-def most_t(layout: Layout, part: Part, left: Floats, made_t: Floats, capacity_t: Floats) -> Floats:
+def most_t(layout: Layout, part: Chain, left: Floats, made_t: Floats, capacity_t: Floats) -> Floats:
     """a * (q + surge_share * (capacity - q)) of each production entry of a part, t a year."""
     supplier = layout.production_supplier[part.production]
     surge = layout.case.suppliers["surge_share"].to_numpy(dtype=float)[supplier]
@@ -268,7 +268,7 @@ def most_t(layout: Layout, part: Part, left: Floats, made_t: Floats, capacity_t:
     return np.asarray(left[supplier] * (made + surge * np.maximum(capacity_t[part.production] - made, 0.0)))
 
 
-def shares_asked(part: Part, asked: Mapping[int, float], markets: Iterable[int]) -> Floats:
+def shares_asked(part: Chain, asked: Mapping[int, float], markets: Iterable[int]) -> Floats:
     """The share asked of each requirement of a part: of these materials in these markets, else 0."""
     inside = np.isin(part.layout.requirement_market[part.required], list(markets))
     shares = np.array([asked.get(int(code), 0.0) for code in part.materials])

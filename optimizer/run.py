@@ -20,9 +20,10 @@ from models.rule_rows import RuleRow, RuleRows
 from optimizer.engine import EngineError, Limits, collection
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
-from optimizer.repair import Repair, find_repair
+from optimizer.repair import Repair
 from optimizer.risk_measures import risk_values
 from optimizer.solving import Solved, loss_prices, solve
+from optimizer.survive_repair import find_repair_with_losses
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
 
 Say = Callable[[str], None]
@@ -143,7 +144,7 @@ def _as_planned(
     if solved.status == "infeasible":
         say("looking for what cannot hold together")
         with collection(on=True):  # many models, one after the other
-            repair = find_repair(layout, rows, limits)
+            repair = find_repair_with_losses(layout, rows, limits)
         plan.conflict, plan.repair = repair.conflict, repair.repair
         plan.warnings += repair.notes
         if options.relax and repair.relaxed:

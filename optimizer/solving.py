@@ -15,7 +15,7 @@ from models.case import Floats
 from models.lanes import Ints
 from models.layout import FAMILIES, Layout
 from models.rule_rows import RuleRow
-from models.rules import Cut
+from models.rules import Cut, SurviveCut
 from optimizer.certificate import Certificate
 from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter, spread
@@ -23,7 +23,7 @@ from optimizer.engine import Engine, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
 from optimizer.stamping import stamp
-from optimizer.surviving import Survival, SurviveCut
+from optimizer.surviving import Survival
 
 
 @dataclass

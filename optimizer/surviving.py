@@ -20,26 +20,11 @@ from models.lanes import Ints
 from models.layout import Layout
 from models.responses import surge_capacity_t
 from models.rule_rows import Linear, RuleRow
+from models.rules import SurviveCut
 from optimizer.program import Program
-from optimizer.recourse import LossTable, Part, PartKey, Parts, Response, most_t, shares_asked
+from optimizer.recourse import LossTable, Chain, ChainKey, Chains, Response, most_t, shares_asked
 
 ENOUGH = 2e-8  # sum of missing shares at which a loss counts as survived
-
-
-@dataclass(frozen=True)
-class SurviveCut:
-    """terms <= limit - sum of weight * (share that is given up): what a plan must keep to survive a loss.
-
-    ``weights``: rule row -> weight of its ``serve`` in the limit; a larger serve makes the limit smaller.
-    ``pools`` (material, year, tonnes) and ``lanes`` (flow, tonnes) stand in the way of serving more after the loss.
-    """
-
-    loss: str
-    terms: Linear
-    limit: float
-    weights: Mapping[int, float]
-    pools: tuple[tuple[int, int, float], ...] = ()
-    lanes: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Served:
 class _Group:
     """The rows of one rule in one part, and the losses that matter there with what they leave of each supplier."""
 
-    part: PartKey
+    chain: ChainKey
     numbers: list[int]
     losses: list[tuple[Loss, Floats]]
     markets: list[int]
@@ -75,19 +60,19 @@ class Survival:
         self.groups = []
         if not any(row.kind == "survive" for row in self.rows):
             return
-        self.parts = Parts(self.layout, self.program)
+        self.chains = Chains(self.layout, self.program)
         self.losses = LossTable(self.layout.case)
         layout = self.layout
         self._codes = layout.material_code
         places = {market: place for place, market in enumerate(layout.case.markets)}
-        found: dict[tuple[str, PartKey], list[int]] = defaultdict(list)
+        found: dict[tuple[str, ChainKey], list[int]] = defaultdict(list)
         for number, row in enumerate(self.rows):
             if row.kind == "survive" and row.base.constant > 0:
                 at = layout.case.years.index(row.year)
-                chain = int(self.parts.chain[self._codes[row.material]])
+                chain = int(self.chains.chain[self._codes[row.material]])
                 found[row.rule, (chain, at)].append(number)
         for (_, key), numbers in found.items():
-            part = self.parts.part(key)
+            part = self.chains.at(key)
             suppliers = np.unique(layout.production_supplier[part.production])
             markets = sorted({places[market] for n in numbers for market in self.rows[n].markets})
             losses = self._worst(self.rows[numbers[0]].losses, key[1], suppliers)
@@ -112,12 +97,12 @@ class Survival:
         made = x[: self.layout.sizes["production"]]
         capacity = surge_capacity_t(self.layout, x)
         for group in self.groups:
-            part = self.parts.part(group.part)
+            part = self.chains.at(group.chain)
             given = {n: min(given_up.get(n, 0.0), self.rows[n].limit) for n in group.numbers}
             asked = {self._codes[self.rows[n].material]: self.rows[n].limit - given[n] for n in group.numbers}
             shares = shares_asked(part, asked, group.markets)
             months = self.rows[group.numbers[0]].months
-            stock = self.parts.stock.counts_t(x, months)[part.stocked]
+            stock = self.chains.stock.counts_t(x, months)[part.stocked]
             known: dict[bytes, Response] = {}
             for loss, left in group.losses:
                 most = most_t(self.layout, part, left, made, capacity)
@@ -129,7 +114,7 @@ class Survival:
                     found.append(self._cut(group, part, loss, left, x, months, response, given))
         return found
 
-    def _cut(self, group: _Group, part: Part, loss: Loss, left: Floats, x: Floats, months: float, response: Response,
+    def _cut(self, group: _Group, part: Chain, loss: Loss, left: Floats, x: Floats, months: float, response: Response,
              given: Mapping[int, float]) -> SurviveCut:  # fmt: skip
         """The tangent of the least missing at the plan: d missing / d production, expansion and stock from the reduced
         costs of what each limits.
@@ -146,7 +131,7 @@ class Survival:
         by_entry[part.production] = price * left[supplier] * surge
         production, expansion, usable = layout.grown
         np.add.at(slope, layout.offsets["expansion"] + expansion, by_entry[production] * usable)
-        stock, times = self.parts.stock, 12.0 / months
+        stock, times = self.chains.stock, 12.0 / months
         column = stock.column[part.stocked]
         binds = (column >= 0) & (stock.start_t(x) * times < stock.draw_max_t)[part.stocked]
         drawn = np.minimum(solution.reduced_costs[len(part.columns) + len(part.materials) :], 0.0)
@@ -168,14 +153,14 @@ class Survival:
         made = x[: self.layout.sizes["production"]]
         capacity = surge_capacity_t(self.layout, x)
         for group in self.groups:
-            part = self.parts.part(group.part)
+            part = self.chains.at(group.chain)
             own = {self._codes[self.rows[n].material]: self.rows[n].limit for n in group.numbers}
             for number in group.numbers:
                 code = self._codes[self.rows[number].material]
                 asked = shares_asked(part, {**own, code: 1.0}, group.markets)
                 place = int(np.flatnonzero(part.materials == code)[0])
                 room = np.where(np.arange(len(part.materials)) == place, 1.0, 0.0)
-                stock = self.parts.stock.counts_t(x, self.rows[number].months)[part.stocked]
+                stock = self.chains.stock.counts_t(x, self.rows[number].months)[part.stocked]
                 known: dict[bytes, float] = {}
                 for loss, left in group.losses:
                     most = most_t(self.layout, part, left, made, capacity)

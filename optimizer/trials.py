@@ -63,7 +63,7 @@ class Trial:
     @cached_property
     def rule_place(self) -> dict[int, int]:
         """Row of the part for each rule row that is one."""
-        families = ("rule_row", "supplier_count")
+        families = ("rule_row", "supplier_count", "provenance_row")
         return {index: at for family in families for at, index in self.program.rows.places(family)}
 
     def relaxed(self) -> Trial:
@@ -221,7 +221,7 @@ def loosened(limit: CaseLimit, value: float) -> float:
     room = (HHI_HAIR if limit.kind == "hhi" else HAIR) * max(abs(value), 1e-3)
     if limit.what == "rule":
         value = value + room if limit.bound == "max" else value - room
-        return min(max(value, 0.0), 1.0) if limit.kind in ("share", "each_share") else value
+        return min(max(value, 0.0), 1.0) if limit.kind in ("share", "each_share", "provenance") else value
     if limit.what == "demand":
         return max(0.0, value + room if value > limit.limit else value - room)
     return max(0.0, value - room) if limit.what == "minimum" else value + room

@@ -126,6 +126,9 @@ class WhatIf:
         self._home: Any = None  # the basis at the nominal values, from which points that stand alone start
         with collection(on=False):
             try:
+                if any(rule.kind == "survive" for rule in case.rules):
+                    self.layout = lay_out(case, within=self.within)
+                    raise NotPatched("a survive rule is solved by cuts of its own")
                 self.patches = None if self.rebuilds else Patches(self.start, self.ranges, self._compiled)
             except NotPatched as reason:
                 self.rebuilds = str(reason)

@@ -357,17 +357,55 @@ YEARS = (
     rule("a budget of nothing known", 'name = "r"\nkind = "budget"\nof = "private"\nmax_usd_per_y = 1', Found(TOM, column="rules.r.of", value="private")),
 )  # fmt: skip
 
-LATER = (
-    Bad("disruptions.csv", (Found("tables/disruptions.csv", says=("disruption",)),), tables={"disruptions": "scenario,probability\nx,0.1\n"}),
-    *(
-        Bad(column, (Found(SUP, 1, column, says=("this version",)),),
-            tables={"suppliers": TABLES["suppliers"].replace("\n", ",1\n").replace("to_year,1", f"to_year,{column}")})
-        for column in ("surge_share",)
-    ),
-    rule("kind survive", 'name = "r"\nkind = "survive"\nlose = "each country"\nserve = 0.8', Found(TOM, column="rules.r.kind", value="survive", says=("this version",))),
-    rule("kind provenance", 'name = "r"\nkind = "provenance"\nwhere = { bloc = "covered" }', Found(TOM, column="rules.r.kind", value="provenance", says=("this version",))),
-    toml("kind survive in a scenario", "[market]",
-         '[[scenarios.x.rules]]\nname = "y"\nkind = "survive"\nlose = "each country"\nserve = 0.8\n[market]', Found(TOM, says=("survive",))),
+DIS = "tables/disruptions.csv"
+SURVIVE = 'name = "r"\nkind = "survive"\n'
+
+
+def disruptions(name: str, text: str, *found: Found, more: bool = False) -> Bad:
+    """The case with a disruptions.csv."""
+    return Bad(name, found, tables={"disruptions": text}, more=more)
+
+
+RISK_TABLE = (
+    disruptions("a probability above 1", "scenario,probability,country,available_share\nx,1.2,CHN,0\n",
+                Found(DIS, 2, "probability", "1.2", ("0", "1"))),
+    disruptions("a share above 1", "scenario,probability,country,available_share\nx,0.2,CHN,50\n",
+                Found(DIS, 2, "available_share", "50")),
+    disruptions("a negative multiple", "scenario,probability,country,cost_multiple\nx,0.2,CHN,-1\n", Found(DIS, 2, "cost_multiple", "-1")),
+    disruptions("no probability", "scenario,country\nx,CHN\n", Found(DIS, 1, "probability", says=("missing",))),
+    disruptions("a scenario name with a space", "scenario,probability,country\nbig storm,0.2,CHN\n", Found(DIS, 2, "scenario", "big storm")),
+    disruptions("two things hit in a row", "scenario,probability,country,channel,available_share\nx,0.2,CHN,allied,0\n",
+                Found(DIS, 2, "channel", "allied", ("a row for each thing",))),
+    disruptions("material and mineral", "scenario,probability,country,material,mineral,available_share\nx,0.2,CHN,ore,lithium,0\n",
+                Found(DIS, 2, "mineral", "lithium", ("not both",))),
+    disruptions("names that are not there", "scenario,probability,supplier,bloc,material,mineral,market,demand_multiple\n"
+                "x,0.2,plan,,,,,\nx,0.2,,coverd,,,,\nx,0.2,,,oar,,,2\nx,0.2,,,,litium,,2\nx,0.2,,,,,japan,2\n",
+                Found(DIS, 2, "supplier", "plan", ("'plant'",)), Found(DIS, 3, "bloc", "coverd", ("'covered'",)),
+                Found(DIS, 4, "material", "oar", ("'ore'",)), Found(DIS, 5, "mineral", "litium", ("'lithium'",)),
+                Found(DIS, 6, "market", "japan", ("home",))),
+    disruptions("a probability that changes", "scenario,probability,country,available_share\nx,0.2,CHN,0\nx,0.3,AUS,0\n",
+                Found(DIS, 3, "probability", "0.3", ("row 2", "0.2"))),
+    disruptions("probabilities above 1 in all", "scenario,probability,country,available_share\nx,0.6,CHN,0\ny,0.5,AUS,0\n",
+                Found(DIS, 3, "probability", "0.5", ("1.1",))),
+    cell("a surge share above 1", "suppliers", "to_year\nmine,AUS,allied,ore,,,2000,3000,,,", "to_year,surge_share\nmine,AUS,allied,ore,,,2000,3000,,,,2",
+         Found(SUP, 2, "surge_share", "2"), more=True),
+    rule("a loss of nothing known", SURVIVE + 'lose = "every country"\nserve = 0.8', Found(TOM, column="rules.r", says=("each country", "scenario:NAME"))),
+    rule("a bloc to lose that is not there", SURVIVE + 'lose = "bloc:coverd"\nserve = 0.8', Found(TOM, column="rules.r.lose", value="coverd", says=("'covered'",))),
+    rule("a country to lose that is none", SURVIVE + 'lose = "country:CHI"\nserve = 0.8', Found(TOM, column="rules.r.lose", value="CHI")),
+    rule("a scenario to lose that is not there", SURVIVE + 'lose = "scenario:x"\nserve = 0.8', Found(TOM, column="rules.r.lose", value="x", says=("disruptions.csv",))),
+    rule("serve above 1", SURVIVE + 'lose = "each country"\nserve = 1.5', Found(TOM, column="rules.r.serve", value="1.5")),
+    rule("no serve", SURVIVE + 'lose = "each country"', Found(TOM, column="rules.r.serve", says=("needed",))),
+    rule("no months", SURVIVE + 'lose = "each country"\nserve = 0.8\nmonths = 0', Found(TOM, column="rules.r.months", value="0")),
+    rule("an exception to one country", SURVIVE + 'lose = "country:CHN"\nexcept = ["CHN"]\nserve = 0.8', Found(TOM, column="rules.r", says=("except",))),
+    rule("an exception that is no member", SURVIVE + 'lose = "each supplier"\nexcept = ["plan"]\nserve = 0.8', Found(TOM, column="rules.r.except", value="plan", says=("'plant'",))),
+    rule("everything spared", SURVIVE + 'lose = "each supplier"\nexcept = ["mine", "plant", "chinese", "recycler"]\nserve = 0.8',
+         Found(TOM, column="rules.r.except", says=("nothing is left",))),
+    rule("survive at a stage", SURVIVE + 'stage = "extraction"\nlose = "each country"\nserve = 0.8', Found(TOM, column="rules.r", says=("no stage",))),
+    rule("provenance at a stage", 'name = "r"\nkind = "provenance"\nstage = "extraction"\nwhere = { country = "CHN" }', Found(TOM, column="rules.r", says=("no stage",))),
+    rule("provenance of nobody", 'name = "r"\nkind = "provenance"\nwhere = { country = "JPN" }', Found(TOM, column="rules.r", says=("matches nothing",))),
+    rule("provenance without a selection", 'name = "r"\nkind = "provenance"\nmax = 0.1', Found(TOM, column="rules.r.where", says=("needed",))),
+    toml("a survive rule of a scenario", "[market]",
+         '[[scenarios.x.rules]]\nname = "y"\nkind = "survive"\nlose = "each country"\nserve = 8\n[market]', Found(TOM, column="scenarios.x.rules.y.serve", value="8")),
 )  # fmt: skip
 
 
@@ -381,7 +419,7 @@ def spoiled(bad: Bad) -> dict[str, str | bytes]:
     return {name: text for name, text in tables.items() if text is not None}
 
 
-@pytest.mark.parametrize("bad", [*FILES, *CELLS, *RULES, *SETTINGS, *YEARS, *LATER], ids=lambda bad: bad.name)
+@pytest.mark.parametrize("bad", [*FILES, *CELLS, *RULES, *SETTINGS, *YEARS, *RISK_TABLE], ids=lambda bad: bad.name)
 def test_a_defect_is_named_and_nothing_is_written(bad: Bad, write_case: Callable[..., Path], oremix: Any) -> None:
     done = oremix("optimize", write_case(spoiled(bad), bad.toml), "--json")
     assert done.code == 2, done.out[:400]
@@ -419,13 +457,13 @@ def test_problems_of_cells_and_rules_come_all_at_once(write_case: Callable[..., 
     tables = dict(TABLES)
     tables["demand"] = "material,year,required_t\nmetal,1026,400\nmetal,2030,many\nmetal,2031\n"
     tables["suppliers"] = tables["suppliers"].replace("AUS", "aus").replace("2000", "-1").replace("0.8,300", "0,300")
-    tables["disruptions"] = "scenario\n"
+    tables["stock"] = "stok\n"
     rules = '[[rules]]\nname = "a"\nkind = "hhi"\nmax = 3\n[[rules]]\nname = "b"\nkind = "hhi"\nmaxx = 3\n'
     done = oremix("check", write_case(tables, TOML + rules), "--json")
     assert done.code == 2
     assert places(done.document["errors"]) >= {
         (DEM, 2, "year"), (DEM, 3, "required_t"), (DEM, 4, ""), (SUP, 2, "country"), (SUP, 2, "capacity_t"),
-        (SUP, 5, "recovery"), ("tables/disruptions.csv", None, ""), (TOM, None, "rules.a"), (TOM, None, "rules.b.max"),
+        (SUP, 5, "recovery"), ("tables/stock.csv", 1, "stok"), (TOM, None, "rules.a"), (TOM, None, "rules.b.max"),
         (TOM, None, "rules.b.maxx"),
     }  # fmt: skip
 

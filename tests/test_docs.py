@@ -24,7 +24,7 @@ from models.layout import lay_out
 from models.presets import presets
 from models.rule_kinds import RULE_KINDS
 from models.rule_rows import RuleRows
-from models.rules import tangent
+from models.rules import SurviveCut, tangent
 from optimizer import cli
 from optimizer.reference import markdown_reference
 
@@ -101,6 +101,16 @@ max = 4
 name = "h"
 kind = "stock_days"
 days = 20
+[[rules]]
+name = "i"
+kind = "provenance"
+where = { country = "AUS" }
+max = 0.9
+[[rules]]
+name = "j"
+kind = "survive"
+lose = "each country"
+serve = 0.2
 [scenarios.export_ban]"""
 
 
@@ -121,8 +131,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Case:
     )
     add_columns(tables / "demand.csv", "material", {"lithium_chemicals": {"shortage_usd_per_t": "90000"}})
     (tables / "byproducts.csv").write_text(
-        "supplier,material,t_per_t\naus_mine,lithium_chemicals,0.01\n", encoding="utf-8"
+        "supplier,material,t_per_t\naus_mine,lithium_chemicals,0.01\nusa_refinery,sodium,0.1\n", encoding="utf-8"
     )
+    for name, row in (("materials", {"material": "sodium", "mineral": "sodium", "stage": "processing"}),
+                      ("demand", {"material": "sodium", "year": "2030", "required_t": "1", "shortage_usd_per_t": "9"})):  # fmt: skip
+        with (tables / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file))
+        with (tables / f"{name}.csv").open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, header, restval="").writerow(row)
     risk = "".join(f"{country},risk,{value}\n" for country, value in (("AUS", 1), ("CHN", 5), ("USA", 1), ("CHL", 2)))
     (tables / "risk.csv").write_text("country,indicator,value\n" + risk, encoding="utf-8")
     return load_case(folder)
@@ -130,7 +146,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @pytest.fixture(scope="module")
 def models(everything: Case) -> list[ConcreteModel]:
-    """Its two models: the plan, with an HHI cut in it, and the status quo."""
+    """Its models: the plan, with an HHI cut in it, with copies for losses and with cuts for them; the status quo."""
     layout = lay_out(everything)
     rows = RuleRows(layout).rows
     assert {row.kind for row in rows} == set(RULE_KINDS), "the case must have a rule of every kind"
@@ -139,7 +155,10 @@ def models(everything: Case) -> list[ConcreteModel]:
     point[rows[curved].groups[0][1].columns] = 900.0
     cut = tangent(rows[curved], curved, point)
     assert cut is not None
-    return [build(layout, rows, [cut]), build(lay_out(everything, status_quo=True))]
+    survive = SurviveCut("country:CHN", cut.terms, 0.0, {})
+    return [
+        build(layout, rows, [cut]), build(layout, rows, [cut], [survive]), build(lay_out(everything, status_quo=True))
+    ]  # fmt: skip
 
 
 def components(models: list[ConcreteModel], kind: type) -> set[str]:

@@ -45,8 +45,9 @@ REGISTER = {
     "provenance_row": "provenance_refined_abroad",
     "response_at_most": "survive_one_stage",
     "still_served": "survive_one_stage",
+    "stock_counts": "survive_months",
 }
-RESPONSE = ("response_at_most", "still_served")  # in the copy of the network for each loss
+RESPONSE = ("response_at_most", "still_served", "stock_counts")  # in the copy of the network for each loss
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)

@@ -38,10 +38,22 @@ def test_second_implementation(seed: int, tmp_path: Path) -> None:
         assert ours.objective_usd == pytest.approx(theirs.objective_usd, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", [101, 102, 104, 107, 109, 110, 112, 116])
+def test_second_implementation_with_expansion_and_stock(seed: int, tmp_path: Path) -> None:
+    """Surge is called from expanded capacity, and stock at the start of the year counts for the months of the loss."""
+    folder = random_case(seed, tmp_path / "case", rules=KINDS[seed % 3], growth=True)
+    theirs, ours = reference.solve(folder), optimize(load_case(folder))
+    assert ours.status == theirs.status
+    assert ours.audit == []
+    if theirs.objective_usd is not None:
+        assert ours.objective_usd == pytest.approx(theirs.objective_usd, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("growth", [False, True])
 @pytest.mark.parametrize("seed", [104, 107, 122, 131, 140])
-def test_losses_added_as_they_fail_equal_all_at_once(seed: int, tmp_path: Path) -> None:
+def test_losses_added_as_they_fail_equal_all_at_once(seed: int, growth: bool, tmp_path: Path) -> None:
     """models/risk.py has a block for every loss; the engine only adds cuts for losses that the plan fails."""
-    layout = lay_out(load_case(random_case(seed, tmp_path / "case", rules=["survive", "provenance"])))
+    layout = lay_out(load_case(random_case(seed, tmp_path / "case", rules=["survive", "provenance"], growth=growth)))
     rows = RuleRows(layout).rows
     lazily = solve(layout, rows, Limits())
     program = compile_model(build(layout, rows))
@@ -220,8 +232,9 @@ def _answer(plan: Plan, **changed: Any) -> Answer:
     tables = plan.tables
     assert plan.objective_usd is not None
     answer = Answer(suppliers=tables["suppliers"], flows=tables["flows"], shortage=tables["shortage"],
-                    rules=tables["rules"], costs=tables["costs"], cost_usd_per_y=plan.cost_usd_per_y,
-                    objective_usd=plan.objective_usd)  # fmt: skip
+                    rules=tables["rules"], costs=tables["costs"], expansion=tables["expansion"], stock=tables["stock"],
+                    substitution=tables["substitution"], cost_usd_per_y=plan.cost_usd_per_y,
+                    public_usd_per_y=plan.public_usd_per_y, objective_usd=plan.objective_usd)  # fmt: skip
     return replace(answer, **changed)
 
 

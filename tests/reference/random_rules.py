@@ -230,6 +230,8 @@ def survive(d: Drawn, rule: Rule, pool: list[dict[str, Any]]) -> None:
     rule["lose"] = d.r.choice(["each country", "each controller", "each supplier", "bloc:friends",
                                f"country:{s['country']}", "scenario:storm"])  # fmt: skip
     rule["serve"] = d.some(0.05, 0.5)
+    if d.chance(0.5):
+        rule["months"] = d.r.choice([1, 3, 6, 18])
     if rule["lose"].startswith("each") and d.chance(0.4):
         by = rule["lose"].removeprefix("each ")
         rule["except"] = [s[by] or s["country"]]

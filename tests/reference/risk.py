@@ -81,14 +81,29 @@ def survive(case: Case, program: Program, net: dict[int, Year], rule: dict[str, 
             for s in case.suppliers.values():
                 a = left(case, kind, member, s, year, listed(rule.get("except", [])))
                 capacity = case.capacity(s, year) if case.active(s, year) else 0.0
-                most[s.id] = total((a * (1.0 - s.surge), net[year].made[s.id]))
+                grown = net[year].grown.get(s.id, {})
+                most[s.id] = total((a * (1.0 - s.surge), net[year].made[s.id]), (a * s.surge, grown))
                 fixed[s.id] = a * s.surge * capacity
             flow = dispatch(case, program, year, most, fixed)
             for material in materials:
                 for market in dict.fromkeys(k for k, m, _ in case.demand if m == material):
                     if rule.get("market") in (None, market):
                         come = [(1.0, t) for (_, to, m), t in flow.items() if (to, m) == (market, material)]
+                        come += stocked(case, program, net, (market, material), year, rule.get("months", 12))
                         program.row(total(*come), low=rule["serve"] * case.required(material, year, market))
+
+
+def stocked(
+    case: Case, program: Program, net: dict[int, Year], place: tuple[str, str], year: int, months: float
+) -> list[tuple[float, Expr]]:
+    """What stock adds to a year's deliveries while the loss lasts."""
+    if place not in case.stocks:
+        return []
+    stock, before = case.stocks[place], [y for y in case.years if y < year]
+    start = net[before[-1]].stored[place] if before else {}
+    more = program.variable(high=stock.draw)
+    program.row(total((1.0, more), (-12.0 / months, start)), high=0.0 if before else stock.opening * 12.0 / months)
+    return [(1.0, more)]
 
 
 def provenance(case: Case, program: Program, net: dict[int, Year], rule: dict[str, Any]) -> None:

@@ -42,6 +42,7 @@ class Year:
     cost: dict[str, Expr] = field(default_factory=dict)  # by the material that it belongs to
     public: dict[str, Expr] = field(default_factory=dict)
     capital: dict[str, Expr] = field(default_factory=dict)
+    grown: dict[str, Expr] = field(default_factory=dict)  # usable of a supplier's expansions
 
     def pay(self, material: str, usd: float, amount: Expr, purse: str = "cost") -> None:
         if usd:
@@ -87,6 +88,7 @@ def build_up(case: Case, program: Program, net: dict[int, Year], decisions: Deci
             now = net[year]
             if case.active(s, year):
                 usable = [(-g.part(a, year), decisions.added[s.id, a]) for a in mine]
+                now.grown[s.id] = total(*((-part, e) for part, e in usable))
                 program.row(total((1.0, now.made[s.id]), *usable), high=case.capacity(s, year))
             for a in (a for a in mine if g.usable(a, year)):
                 grant = case.support(s, "grant_share", a)
