@@ -23,8 +23,8 @@ from optimizer.plan import Plan
 from optimizer.repair import Repair
 from optimizer.risk_measures import risk_values
 from optimizer.solving import Solved, loss_prices, solve
-from optimizer.survive_repair import find_repair_with_losses
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
+from optimizer.survive_repair import find_repair_with_losses
 
 Say = Callable[[str], None]
 

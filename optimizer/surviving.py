@@ -22,7 +22,7 @@ from models.responses import surge_capacity_t
 from models.rule_rows import Linear, RuleRow
 from models.rules import SurviveCut
 from optimizer.program import Program
-from optimizer.recourse import LossTable, Chain, ChainKey, Chains, Response, most_t, shares_asked
+from optimizer.recourse import Chain, ChainKey, Chains, LossTable, Response, most_t, shares_asked
 
 ENOUGH = 2e-8  # sum of missing shares at which a loss counts as survived
 

@@ -46,6 +46,7 @@ REGISTER = {
     "response_at_most": "survive_one_stage",
     "still_served": "survive_one_stage",
     "stock_counts": "survive_months",
+    "survive_cut": "survive_one_stage",
 }
 RESPONSE = ("response_at_most", "still_served", "stock_counts")  # in the copy of the network for each loss
 
@@ -107,7 +108,8 @@ def test_family_matters(family: str) -> None:
     whole = solve(layout, rows, Limits())
     assert whole.status == "optimal"
     cuts = whole.cuts if family == "hhi_cut" else []
-    model = build(layout, rows, cuts)
+    # cuts stand for the copies of the network: with both in the program neither would be needed
+    model = build(layout, rows, cuts, whole.survive_cuts if family == "survive_cut" else None)
     parts = list(model.response.values()) if family in RESPONSE else [model]
     assert all(len(getattr(part, family)) > 0 for part in parts) and parts
     program = compile_model(model)
