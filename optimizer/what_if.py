@@ -118,7 +118,8 @@ class WhatIf:
         self.start = {key: self.ranges[key][0] if value is None else value for key, value in nominal.items()}
         self.layout = lay_out(case)
         self.within = extent(case)
-        self.rebuilds = self._reach()
+        survives = any(rule.kind == "survive" for rule in case.rules)
+        self.rebuilds = "a survive rule is solved by cuts of its own" if survives else self._reach()
         self.engine: Engine | None = None
         self.cutter: Cutter | None = None
         self.patches: Patches | None = None
@@ -126,9 +127,6 @@ class WhatIf:
         self._home: Any = None  # the basis at the nominal values, from which points that stand alone start
         with collection(on=False):
             try:
-                if any(rule.kind == "survive" for rule in case.rules):
-                    self.layout = lay_out(case, within=self.within)
-                    raise NotPatched("a survive rule is solved by cuts of its own")
                 self.patches = None if self.rebuilds else Patches(self.start, self.ranges, self._compiled)
             except NotPatched as reason:
                 self.rebuilds = str(reason)
