@@ -16,6 +16,7 @@ from models.rules import Cut, SurviveCut, tangent
 from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
+from optimizer.searches import solve_by_parts
 from optimizer.surviving import Survival
 
 _STALL = 1e-12
@@ -103,6 +104,7 @@ class Cutter:
         """
         best: tuple[Engine, Solution] | None = None
         worst: Solution | None = None
+        bound = float("inf")  # the least of the branches
         waiting = [engine]
         while waiting:
             part = waiting.pop()
@@ -110,19 +112,20 @@ class Cutter:
             proof, found = self._approximate(part, left, ends)
             leak = self._leak(part.program, found.x) if found.has_plan else []
             if best is not None and found.has_plan and found.objective >= best[1].objective:
+                bound = min(bound, found.bound)
                 continue  # no branch of it is better than what is there
             if leak and found.status == "optimal":
                 waiting += [part.branch(*side) for side in leak]
             elif found.has_plan:
-                best = proof, found
+                best, bound = (proof, found), min(bound, found.bound)
             else:
                 worst = found
                 if found.status == "stopped":
                     break
         if best is not None and worst is not None and worst.status == "stopped":
-            return best[0], replace(best[1], status="feasible")
+            return best[0], replace(best[1], status="feasible", bound=float("nan"))
         if best is not None:
-            return best
+            return best[0], replace(best[1], bound=bound)
         return engine, worst or Solution("infeasible", np.zeros(0), None, None, float("nan"), float("inf"), 0, 0.0)
 
     def _leak(self, program: Program, x: Floats) -> list[Branch]:
@@ -146,7 +149,7 @@ class Cutter:
         best: tuple[Engine, Solution] | None = None
         while True:
             left = replace(limits, seconds=max(ends - time.perf_counter(), 0.01))
-            whole = engine.solve(left)
+            whole = solve_by_parts(engine, left)
             self.seconds += whole.seconds
             if not whole.has_plan:
                 if best is None or whole.status != "stopped":
@@ -159,7 +162,7 @@ class Cutter:
             fresh, failed = self.cuts[before[0] :], self.survive_cuts[before[1] :]
             if best is not None:
                 gap = max(0.0, best[1].objective - whole.bound) / max(abs(best[1].objective), 1e-9)
-                best = best[0], replace(best[1], status=whole.status, gap=gap)
+                best = best[0], replace(best[1], status=whole.status, gap=gap, bound=whole.bound)
                 if not (fresh or failed) or gap <= limits.gap or whole.status == "feasible":
                     return best
             elif not (fresh or failed):  # rounding alone made it infeasible: the MILP's own point stands

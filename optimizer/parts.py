@@ -56,11 +56,11 @@ class Parts:
         self.of_row, self.of_column = label[:height], label[height:]
         self.by_row = program.matrix.tocsr()
 
-    def part(self, label: int) -> Part:
-        """The part of a label, with every column that its rows name."""
+    def part(self, *labels: int) -> Part:
+        """The part of a label (or of several together), with every column that its rows name."""
         program = self.program
-        rows = np.flatnonzero(self.of_row == label)
-        own = self.of_column == label
+        rows = np.flatnonzero(np.isin(self.of_row, labels))
+        own = np.isin(self.of_column, labels)
         by_row = self.by_row[rows]
         own[by_row.indices] = True  # with the columns fixed at 0 that its rows hold on to
         columns = np.flatnonzero(own)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -243,13 +244,18 @@ def _describe(plan: Plan, solved: Solved, layout: Layout) -> None:
     program = solved.engine.program
     plan.about.update(
         rows=program.matrix.shape[0], columns=program.matrix.shape[1], nonzeros=int(program.matrix.nnz),
-        whole_numbers=solved.whole_numbers, dropped_lanes=layout.dropped_lanes, hhi_cuts=len(solved.cuts),
-        survive_cuts=len(solved.survive_cuts),
-        iterations=solved.iterations,
+        whole_numbers=solved.whole_numbers, bound_usd=_bound(solved), dropped_lanes=layout.dropped_lanes,
+        hhi_cuts=len(solved.cuts), survive_cuts=len(solved.survive_cuts), iterations=solved.iterations,
         certificate=None if solved.certificate is None else vars(solved.certificate),
         prices=_prices_note(solved),
     )  # fmt: skip
     plan.about["seconds"] = {name: round(value, 4) for name, value in solved.seconds.items()}
+
+
+def _bound(solved: Solved) -> float | None:
+    """What no plan can cost less than, where whole numbers leave a gap; discounted USD."""
+    bound = solved.solution.bound if solved.solution is not None else float("nan")
+    return bound if solved.has_plan and solved.whole_numbers and isfinite(bound) else None
 
 
 def _prices_note(solved: Solved) -> str:

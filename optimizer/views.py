@@ -289,8 +289,12 @@ def _proof(console: Console, plan: Plan) -> None:
     seconds = plan.about.get("seconds", {}).get("total")
     certificate = plan.about.get("certificate")
     parts = []
+    whole, bound = plan.about.get("whole_numbers"), plan.about.get("bound_usd")
+    if plan.status == "feasible" and bound is not None:
+        parts.append(f"stopped before the search was done: no plan costs less than {money(bound)} USD")
     if certificate is not None:
-        parts.append(f"optimum proved by duality to {max(certificate.values()):.0e}")
+        what = "with its whole numbers as they are, optimum" if whole else "optimum"
+        parts.append(f"{what} proved by duality to {max(certificate.values()):.0e}")
     if plan.gap:
         parts.append(f"within {100 * plan.gap:.2g}% of the best possible")
     parts.append("audit: no mismatch" if not plan.audit else f"AUDIT: {len(plan.audit)} mismatches")
