@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from models.case import load_case
     from models.changes import Request
     from models.problems import CaseError
+    from optimizer.near_optimal import Alternatives, alternatives
     from optimizer.plan import Plan
     from optimizer.plans import Plans
     from optimizer.run import optimize
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from optimizer.sweeps import read_sweep, resume_sweep, sweep
 
 _HOMES = {
+    "Alternatives": "optimizer.near_optimal", "alternatives": "optimizer.near_optimal",
     "load_case": "models.case", "Request": "models.changes", "CaseError": "models.problems",
     "Plan": "optimizer.plan", "Plans": "optimizer.plans", "optimize": "optimizer.run",
     "read_run": "optimizer.run_folder", "sweep": "optimizer.sweeps", "resume_sweep": "optimizer.sweeps",
     "read_sweep": "optimizer.sweeps", "sensitivity": "optimizer.sensitivities",
     "resume_sensitivity": "optimizer.sensitivities",
 }  # fmt: skip
-__all__ = ["CaseError", "Plan", "Plans", "Request", "load_case", "optimize", "read_run", "read_sweep",
-           "resume_sensitivity", "resume_sweep", "sensitivity", "sweep"]  # fmt: skip
+__all__ = ["Alternatives", "CaseError", "Plan", "Plans", "Request", "alternatives", "load_case", "optimize",
+           "read_run", "read_sweep", "resume_sensitivity", "resume_sweep", "sensitivity", "sweep"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

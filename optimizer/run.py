@@ -26,6 +26,7 @@ from optimizer.risk_measures import risk_values
 from optimizer.solving import Solved, loss_prices, solve
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
 from optimizer.survive_repair import find_repair_with_losses
+from optimizer.surviving import Survival
 
 Say = Callable[[str], None]
 
@@ -163,13 +164,25 @@ def _as_planned(
     say("auditing")
     plan.gap = solved.gap
     prices = loss_prices(solved, solved.solution) if solved.prices is not None and solved.solution else None
-    apart = risk_values(layout, rows, solved.x, solved.survival, prices)
-    plan.tables = tables_of(layout, rows, solved.x, solved.prices, apart.values, apart.survival)
-    _fill(plan, layout, solved.x)
+    measure(plan, case, quo, layout, rows, solved.x, solved.prices, solved.survival, prices)
+    return case
+
+
+def measure(
+    plan: Plan, case: Case, quo: StatusQuo | None, layout: Layout, rows: list[RuleRow], x: Any,
+    prices: dict[int, float] | None = None, survival: Survival | None = None,
+    losses: dict[tuple[int, str], float] | None = None,
+) -> None:  # fmt: skip
+    """Fill a plan with everything measured at the values x of a layout, and audit it.
+
+    ``prices`` of rule rows, and ``losses``: of each loss of a survive row; none where the plan has none.
+    """
+    apart = risk_values(layout, rows, x, survival, losses)
+    plan.tables = tables_of(layout, rows, x, prices, apart.values, apart.survival)
+    _fill(plan, layout, x)
     if quo is not None and quo.ok:
         plan.status_quo = _summary(quo)
     plan.audit = _audited(plan, case, quo, status_quo=False)
-    return case
 
 
 def _rows(layout: Layout, quo: StatusQuo | None) -> list[RuleRow]:
