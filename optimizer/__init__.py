@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optimizer.run_folder import read_run
     from optimizer.sensitivities import resume_sensitivity, sensitivity
     from optimizer.sweeps import read_sweep, resume_sweep, sweep
+    from optimizer.tradeoff import Frontier, frontier
 
 _HOMES = {
     "Alternatives": "optimizer.near_optimal", "alternatives": "optimizer.near_optimal",
@@ -26,10 +27,12 @@ _HOMES = {
     "Plan": "optimizer.plan", "Plans": "optimizer.plans", "optimize": "optimizer.run",
     "read_run": "optimizer.run_folder", "sweep": "optimizer.sweeps", "resume_sweep": "optimizer.sweeps",
     "read_sweep": "optimizer.sweeps", "sensitivity": "optimizer.sensitivities",
-    "resume_sensitivity": "optimizer.sensitivities",
+    "resume_sensitivity": "optimizer.sensitivities", "Frontier": "optimizer.tradeoff",
+    "frontier": "optimizer.tradeoff",
 }  # fmt: skip
-__all__ = ["Alternatives", "CaseError", "Plan", "Plans", "Request", "alternatives", "load_case", "optimize",
-           "read_run", "read_sweep", "resume_sensitivity", "resume_sweep", "sensitivity", "sweep"]  # fmt: skip
+__all__ = ["Alternatives", "CaseError", "Frontier", "Plan", "Plans", "Request", "alternatives", "frontier", "load_case",
+           "optimize", "read_run", "read_sweep", "resume_sensitivity", "resume_sweep", "sensitivity",
+           "sweep"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
