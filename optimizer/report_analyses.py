@@ -11,7 +11,7 @@ from optimizer import charts, summaries
 from optimizer.analysis_folder import Analysis
 from optimizer.console import money, percent, plain
 from optimizer.report_blocks import Chart, Column, Section, Table, country, listed, table_of
-from optimizer.report_inputs import Inputs
+from optimizer.report_inputs import Inputs, Run
 
 Block = Table | Chart
 Made = tuple[list[str], list[Block]]
@@ -50,6 +50,9 @@ def resilience(inputs: Inputs) -> Made:
     said: list[str] = []
     blocks: list[Block] = []
     for run in inputs.runs:
+        lines, made = _survival(inputs, run)
+        said += lines
+        blocks += made
         found = run.plan.tables.get("resilience")
         if found is None or found.empty:
             continue
@@ -72,6 +75,27 @@ def resilience(inputs: Inputs) -> Made:
         suffix = f" of {run.name}" if inputs.several else ""
         blocks.append(table_of(f"resilience{suffix}", found, {k: v for k, v in columns.items() if k in found}))
     return said, blocks
+
+
+def _survival(inputs: Inputs, run: Run) -> Made:
+    """What a plan with survive rules still serves after each loss that they name."""
+    table = run.plan.tables.get("survival")
+    if table is None or table.empty:
+        return [], []
+    worst = summaries.least(table.assign(spare=table["served"] - table["serve"]), "spare")
+    lead = f"{plain(run.name)}: " if inputs.several else ""
+    said = (
+        f"{lead}The rule {plain(worst['rule'])} asks that {percent(float(worst['serve']))} of "
+        f"{plain(worst['material'])} be served after each loss; the closest is {_lost(worst['lose'])} "
+        f"in {worst['year']}, with {percent(float(worst['served']))}."
+    )
+    columns = {
+        "rule": Column("rule"), "mineral": Column("mineral"), "material": Column("material"),
+        "year": Column("year", "year"), "lose": Column("lost"), "served": Column("still served", "share"),
+        "serve": Column("asked for", "share"), "price_usd_per_y": Column("price (USD a year per 1.00 asked)", "usd"),
+    }  # fmt: skip
+    suffix = f" of {run.name}" if inputs.several else ""
+    return [said], [table_of(f"survival{suffix}", table, {k: v for k, v in columns.items() if k in table})]
 
 
 def _frame(rows: Any, columns: list[str]) -> pd.DataFrame:

@@ -156,7 +156,8 @@ def _limits_sentence(run: Run, found: pd.DataFrame, priced: pd.DataFrame) -> str
         return f"{text} None has a price: loosening any one of them saves nothing."
     row = priced.iloc[0].to_dict()
     where = f"{row['material'] or row['mineral'] or 'everything'} {row['member']}".strip()
-    units = {"hhi": "0.01 of HHI", "share": "one percentage point", "each_share": "one percentage point"}
-    unit = units.get(str(row["kind"]), f"one {PER.get(str(row['kind']), 'unit')}")
+    kind = str(row["kind"])
+    unit = "one percentage point" if kind in summaries.PER_POINT else f"one {PER.get(kind, 'unit')}"
+    unit = "0.01 of HHI" if kind == "hhi" else unit
     text += f" The dearest is {plain(row['rule'])} for {plain(where)} in {row['year']}: {unit} looser saves"
     return f"{text} {money(float(row['saves_usd_per_y']))} USD a year."

@@ -172,10 +172,11 @@ def rule_costs(plan: Plan) -> pd.DataFrame:
 def priced_limits(plan: Plan) -> pd.DataFrame:
     """Rows of the rules at their limit with a price, dearest first; saves_usd_per_y per unit (point or 1) looser."""
     rules = plan.tables["rules"]
-    bound = rules[rules["binding"].astype(bool) & (rules["price_usd_per_y"].abs() > 0.5)]
+    prices = rules["price_usd_per_y"].astype(float)  # all None where whole numbers leave no price
+    bound = rules.assign(price_usd_per_y=prices)[rules["binding"].astype(bool) & (prices.abs() > 0.5)]
     unit = np.where(bound["kind"].isin(PER_POINT), 0.01, 1.0)
     side = np.where(bound["bound"] == "max", -1.0, 1.0)
-    table = bound.assign(saves_usd_per_y=bound["price_usd_per_y"].astype(float) * side * unit,
+    table = bound.assign(saves_usd_per_y=bound["price_usd_per_y"] * side * unit,
                          points=bound["kind"].isin(PER_POINT))  # fmt: skip
     order = table["saves_usd_per_y"].abs().sort_values(ascending=False).index
     return table.loc[order].sort_values("points", ascending=False, kind="stable", ignore_index=True)

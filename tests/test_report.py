@@ -339,6 +339,23 @@ def test_substitution_is_shown(tmp_path: Path) -> None:
     assert "the plan does without" in reader.sections["years"]
 
 
+def test_what_is_served_after_each_loss_is_shown(tmp_path: Path) -> None:
+    plan, reader = section_of("survive_upstream", tmp_path)
+    table = frame(reader, "survival")
+    assert table["still served"].astype(float).tolist() == plan.tables["survival"]["served"].tolist()
+    assert (
+        "asks that 35% of metal be served after each loss; the closest is China (CHN) in 2030, with 35%"
+        in reader.sections["stress"]
+    )
+    assert "Not examined here" not in reader.sections["stress"]
+
+
+def test_a_plan_without_prices_says_why(tmp_path: Path) -> None:
+    plan, reader = section_of("suppliers_max", tmp_path)
+    assert "Limits have no price here" in reader.sections["limits"]
+    assert "USD in all" in plan._repr_html_()  # the plan as it comes, with None for each price
+
+
 def test_resilience_is_shown_where_a_run_has_it(runs: tuple[Path, Path]) -> None:
     plan = read_run(runs[0])
     plan.tables["resilience"] = pd.DataFrame({
