@@ -9,9 +9,11 @@ from optimizer.plan import Plan, clean, records
 
 
 def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
-    """Each run's cost, and by material and year the channel shares, HHI and largest share of every run."""
+    """Each run's cost, and by material and year the channel shares, HHI and largest share of every run; what is
+    built: tonnes a year that each supplier adds, over all decisions.
+    """
     keys = ["mineral", "material", "stage", "year"]
-    mixes, risks, rules = [], [], []
+    mixes, risks, rules, built = [], [], [], []
     for name, plan in zip(names, plans, strict=True):
         shares = plan.tables["shares"]
         mixes.append(shares[shares["by"] == "channel"].set_index([*keys, "member"])["share"].rename(name))
@@ -19,6 +21,7 @@ def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
         risks.append(
             risk[["hhi_country", "largest_country", "largest_share", "import_reliance"]].add_suffix(f"@{name}")
         )
+        built.append(plan.tables["expansion"].groupby("supplier")["t"].sum().rename(name))
         listed = plan.tables["rules"].set_index(["rule", "bound", "mineral", "material", "member", "year"])
         rules.append(listed[["value", "limit", "price_usd_per_y"]].add_suffix(f"@{name}"))
     import pandas as pd
@@ -28,11 +31,13 @@ def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
         "runs": [
             {"run": name, "case": plan.case, "status": plan.status, "objective_usd": plan.objective_usd,
              "cost_usd_per_y": {str(y): v for y, v in plan.cost_usd_per_y.items()},
+             "public_usd_per_y": {str(y): v for y, v in plan.public_usd_per_y.items()},
              "difference_usd": None if first is None or plan.objective_usd is None else plan.objective_usd - first,
              "changes": clean(plan.changes)}
             for name, plan in zip(names, plans, strict=True)
         ],
         "channel_shares": records(pd.concat(mixes, axis=1).fillna(0.0).reset_index()),
         "risk": records(pd.concat(risks, axis=1).reset_index()),
+        "built": records(pd.concat(built, axis=1).fillna(0.0).rename_axis("supplier").reset_index()),
         "rules": records(pd.concat(rules, axis=1).reset_index()),
     }  # fmt: skip

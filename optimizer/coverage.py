@@ -14,6 +14,8 @@ def sizes(case: Case) -> dict[str, int]:
     return {
         "minerals": case.materials["mineral"].nunique(), "materials": len(case.materials),
         "suppliers": len(case.suppliers), "countries": case.suppliers["country"].nunique(),
+        "suppliers that may grow": int((case.suppliers["max_expansion_t"] > 0).sum()),
+        "stockpiles": len(case.stock), "steps of substitution": len(case.substitution) // len(case.years),
         "markets": len(case.markets), "years": len(case.years), "rules": len(case.rules),
         "scenarios": len(case.settings.scenarios), "lanes": len(case.lanes),
         "lane-years dropped (cannot reach a market)": layout.dropped_lanes,

@@ -14,7 +14,7 @@ from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
 from optimizer.sentences import cost_sentence
 from optimizer.terminal_charts import against_first, against_today
-from optimizer.year_views import build_up, cost_rows
+from optimizer.year_views import build_up, built_compared, cost_rows
 
 CHANNELS = (
     ("domestic", "d", "green"),
@@ -318,6 +318,10 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     rows += [[str(y), *(money(plan.cost_usd_per_y[y]) if y in plan.cost_usd_per_y else "-" for plan in plans)]
              for y in dict.fromkeys(y for plan in plans for y in plan.years)]  # fmt: skip
     first = float(plans[0].objective_usd or 0.0)
+    for y in dict.fromkeys(y for plan in plans for y in plan.years):
+        paid = [plan.public_usd_per_y.get(y, 0.0) for plan in plans]
+        if any(paid):
+            rows.append([f"public {y}", *(money(usd) for usd in paid)])
     rows.append(["vs first", *(_change(float(plan.objective_usd or 0.0), first) for plan in plans)])
     heads = [(plain(name), "right") for name in names]
     console.print(table(["USD", *heads], rows))
@@ -345,6 +349,7 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     console.print(
         Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI")
     )
+    built_compared(console, plans, names)
     against_first(console, dict(zip(names, plans, strict=True)), at)
     listed = [sorted(set(plan.tables["rules"]["rule"])) for plan in plans]
     if any(rules != listed[0] for rules in listed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -60,6 +61,21 @@ def _projects(console: Console, plan: Plan, most: int = 12) -> None:
     if len(built) > most:
         text += f"; the {most} largest decisions are shown"
     console.print(Text(text + ": oremix show RUN projects, capacity"))
+
+
+def built_compared(console: Console, plans: Sequence[Plan], names: Sequence[str], most: int = 12) -> None:
+    """What is built in any of the runs: t a year that each supplier adds, the most different first."""
+    added = [plan.tables["expansion"].groupby("supplier")["t"].sum() for plan in plans]
+    every = pd.concat(added, axis=1).fillna(0.0)
+    if every.empty:
+        return
+    spread = (every.max(axis=1) - every.min(axis=1)) / every.max(axis=1).clip(lower=1e-9)
+    order = sorted(every.index, key=lambda supplier: (-spread[supplier], supplier))
+    rows = [[supplier, *(tonnes(t) if t else "-" for t in every.loc[supplier])] for supplier in order[:most]]
+    console.print()
+    console.print(table(["built, t a year", *((plain(name), "right") for name in names)], rows))
+    if len(order) > most:
+        console.print(Text(f"... and {len(order) - most} more (--json has them all)"))
 
 
 def _stock(console: Console, plan: Plan, most: int = 12) -> None:

@@ -110,3 +110,39 @@ def test_a_closing_stock_that_cannot_be_reached_is_a_minimum(folder: Path, oremi
     assert (item["what"], item["name"], item["year"], item["limit"]) == (
         "minimum", "stock of metal at home", 2035, 100)  # fmt: skip
     assert item["needed"] == pytest.approx(14)
+
+
+def test_runs_are_compared_by_what_is_built(folder: Path, oremix: Any) -> None:
+    oremix("optimize", folder, "--out", "built")
+    oremix("optimize", folder, "--set", "suppliers[supplier=mine].max_expansion_t=0", "--out", "none")
+    done = oremix("compare", "built", "none")
+    (line,) = (line for line in done.out.splitlines() if line.startswith("mine "))
+    assert line.split() == ["mine", "60", "-"]
+    assert "public 2030" in done.out
+    document = oremix("compare", "built", "none", "--json").document
+    assert document["built"] == [{"supplier": "mine", "built": pytest.approx(60), "none": 0.0}]
+    assert document["runs"][0]["public_usd_per_y"]["2030"] == pytest.approx(60)
+
+
+def test_part_of_a_case_keeps_its_stock_and_steps(folder: Path, oremix: Any) -> None:
+    tables = folder / "tables"
+    with (tables / "materials.csv").open("a", encoding="utf-8") as file:
+        file.write("salt,salt,extraction,5\n")
+    with (tables / "demand.csv").open("a", encoding="utf-8") as file:
+        file.write("salt,2026,7\n")
+    with (tables / "suppliers.csv").open("a", encoding="utf-8") as file:
+        file.write("pond,,USA,domestic,salt,9,7,3,,,,,,\n")
+    (tables / "stock.csv").write_text("material,opening_t\nmetal,5\nsalt,2\n", encoding="utf-8")
+    (tables / "substitution.csv").write_text(
+        "material,year,step,max_share,usd_per_t\nsalt,2026,a,0.1,1\nmetal,2026,a,0.1,1\n", encoding="utf-8"
+    )
+    sizes = oremix("check", folder, "--json").document["sizes"]
+    assert [sizes[key] for key in ("suppliers that may grow", "stockpiles", "steps of substitution")] == [3, 2, 2]
+    document = oremix("optimize", folder, "--mineral", "salt", "--year", 2030, "--json").document
+    assert (
+        {row["material"] for row in document["stock"]}
+        == {row["material"] for row in document["substitution"]}
+        == {"salt"}
+    )
+    # 0.7 t done without at 1, 2 t of stock in the one year, the rest made at 3
+    assert document["objective_usd"] == pytest.approx(0.7 + 4.3 * 3)
