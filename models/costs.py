@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.case import Floats
+from models.case import Case, Floats
 from models.lanes import Ints
 from models.layout import Layout
 
@@ -108,11 +109,7 @@ def _supports(layout: Layout) -> tuple[CostVector, CostVector]:
     """
     case = layout.case
     at = layout.production_supplier, layout.production_year
-    cost = case.by_year("cost_usd_per_t")[at]
-    credit = case.by_year("credit_share")[at] * np.maximum(cost, 0.0) + case.by_year("credit_usd_per_t")[at]
-    price = case.suppliers["material"].map(case.materials["price_usd_per_t"]).to_numpy(dtype=float)[at[0]]
-    paid = np.maximum(np.nan_to_num(case.by_year("floor_usd_per_t")[at]) - price, 0.0)
-    relief = np.minimum(paid, np.maximum(cost - credit - price, 0.0))
+    credit, paid, relief = supports(case, at, case.by_year("cost_usd_per_t")[at])
     by_public = (case.suppliers["floor_paid_by"] == "public").to_numpy()[at[0]]
     columns, year = layout.columns("production"), layout.production_year
     given, floored = credit != 0, paid > 0
@@ -121,6 +118,23 @@ def _supports(layout: Layout) -> tuple[CostVector, CostVector]:
         CostVector(columns[floored], year[floored], np.where(by_public, -relief, paid - relief)[floored],
                    np.where(by_public, paid, 0.0)[floored]),
     )  # fmt: skip
+
+
+def supports(case: Case, at: Any, cost: Floats) -> tuple[Floats, Floats, Floats]:
+    """Per tonne of suppliers and years (places ``at`` of a suppliers x years array) at a cost: the credit, what a floor
+    pays, and how far it relieves the buyers.
+    """
+    credit = case.by_year("credit_share")[at] * np.maximum(cost, 0.0) + case.by_year("credit_usd_per_t")[at]
+    price = case.suppliers["material"].map(case.materials["price_usd_per_t"]).to_numpy(dtype=float)[at[0]]
+    paid = np.maximum(np.nan_to_num(case.by_year("floor_usd_per_t")[at]) - price, 0.0)
+    return credit, paid, np.minimum(paid, np.maximum(cost - credit - price, 0.0))
+
+
+def buyers_pay(case: Case, supplier: int, at: int, cost: float) -> float:
+    """What buyers pay for a tonne of a supplier at a cost, with its credit and its floor, in a horizon year."""
+    credit, paid, relief = (float(part[0]) for part in supports(case, ([supplier], [at]), np.array([cost])))
+    public = case.suppliers["floor_paid_by"].iloc[supplier] == "public"
+    return cost - credit - relief + (0.0 if public else paid)
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,16 @@ class Ranges:
     """How far each number of an LP can move with the optimal basis kept; model's units, nan where not known.
 
     ``row_low``, ``row_high``: least and most of the binding side of each row's limit.
-    ``cost_low``, ``cost_high``: least and most of each column's cost.
+    ``cost_low``, ``cost_high``: least and most of each column's cost. ``column_low``, ``column_high``: least and most
+    of the bound at which each column stands.
     """
 
     row_low: Floats
     row_high: Floats
     cost_low: Floats
     cost_high: Floats
+    column_low: Floats
+    column_high: Floats
 
 
 @dataclass
@@ -330,6 +333,8 @@ class Engine:
         return Ranges(  # of costs HiGHS lists columns, then rows
             np.array(found.row_bound_dn.value_) * rows, np.array(found.row_bound_up.value_) * rows,
             np.array(found.col_cost_dn.value_)[:width] * money, np.array(found.col_cost_up.value_)[:width] * money,
+            np.array(found.col_bound_dn.value_)[:width] * self.column_unit,
+            np.array(found.col_bound_up.value_)[:width] * self.column_unit,
         )  # fmt: skip
 
     def ray(self, limits: Limits) -> Floats | None:

@@ -6,7 +6,7 @@ requirements of 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,10 +34,9 @@ def case_program(layout: Layout, rows: Sequence[RuleRow]) -> CaseProgram:
     ``rows``: the rule rows of the same case, from which what a premium is measured against is taken.
     """
     case = layout.case
-    today = {(row.mineral, row.material, row.year): -row.top.constant for row in rows if row.kind == "budget"}
     if not layout.status_quo:
         layout = lay_out(case, within=extent(case, lifted=True))
-        rows = RuleRows(layout, today).rows
+        rows = RuleRows(layout, premium_base(rows)).rows
     open_layout = replace(
         layout, production_upper_t=np.full_like(layout.production_upper_t, np.inf),
         flow_upper_t=np.full_like(layout.flow_upper_t, np.inf), opened_upper=np.ones_like(layout.opened_upper),
@@ -45,7 +44,7 @@ def case_program(layout: Layout, rows: Sequence[RuleRow]) -> CaseProgram:
     )  # fmt: skip
     program = _looser(stamp(open_layout, rows, compile_model))
     unit = column_units(program, layout, np.arange(layout.width))
-    made = _Maker(layout, rows, program, unit, today)
+    made = _Maker(layout, rows, program, unit)
     made.demands()
     made.rules()
     made.pools_and_lots()
@@ -72,10 +71,9 @@ class _Maker:
     """Columns and limits while they are put together."""
 
     def __init__(
-        self, layout: Layout, rows: Sequence[RuleRow], program: Program, unit: Floats,
-        today: Mapping[tuple[str, str, int], float],
+        self, layout: Layout, rows: Sequence[RuleRow], program: Program, unit: Floats
     ) -> None:  # fmt: skip
-        self.layout, self.case, self.program, self.today = layout, layout.case, program, today
+        self.layout, self.case, self.program = layout, layout.case, program
         self.rows = list(rows)
         self.row_unit = _row_unit(program, unit)
         self.height, self.width = program.matrix.shape
@@ -108,7 +106,7 @@ class _Maker:
         """A requirement may be more or less than it is; shares that are of it move along."""
         markets = list(self.case.markets)
         known = {index: place for place, index in self.program.rows.places("requirement_met")}
-        moved = dict(self._moved_by_requirement())
+        moved = moved_by_requirement(self.layout, self.rows)
         for place, (market, code, at) in enumerate(known):
             row, material, year = known[market, code, at], str(self.materials[code]), self.case.years[at]
             terms = [(row, -1.0)]
@@ -130,37 +128,6 @@ class _Maker:
                 "demand", markets[market], str(self.minerals[code]), material, year, required,
                 ((more, 0.0, np.inf), (less, 0.0, required)), ((more, 1.0), (less, -1.0)), required,
             ))  # fmt: skip
-
-    def _moved_by_requirement(self) -> Iterator[tuple[tuple[str, str, int], list[tuple[int, float, float]]]]:
-        """(market, material, year) -> rule rows whose top or base a tonne more required moves, and by how much.
-
-        Found by asking for the rows at one tonne more, for one market and material of each mineral at a time: a row
-        is about one mineral.
-        """
-        case = self.case
-        turn: dict[str, int] = {}
-        turns: dict[int, list[tuple[str, str]]] = {}
-        for market, listed in case.markets.items():
-            for material in listed:
-                mineral = str(case.materials["mineral"][material])
-                turns.setdefault(turn.setdefault(mineral, 0), []).append((market, material))
-                turn[mineral] += 1
-        if not self.rows:
-            return
-        for pairs in turns.values():
-            moved = case.with_(warnings=case.warnings)  # a copy that keeps what is worked out
-            chosen = set(pairs)
-            vars(moved)["required"] = {
-                key: tonnes + ((key[0], key[1]) in chosen) for key, tonnes in case.required.items()
-            }
-            after = RuleRows(replace(self.layout, case=moved), self.today).rows
-            by_mineral = {str(case.materials["mineral"][material]): (market, material) for market, material in pairs}
-            found: dict[tuple[str, str, int], list[tuple[int, float, float]]] = {}
-            for number, (old, new) in enumerate(zip(self.rows, after, strict=True)):
-                top, base = new.top.constant - old.top.constant, new.base.constant - old.base.constant
-                if top or base:
-                    found.setdefault((*by_mineral[old.mineral], old.year), []).append((number, top, base))
-            yield from found.items()
 
     def rules(self) -> None:
         """Each row of a rule may be missed by a slack in its own unit."""
@@ -336,6 +303,43 @@ def _traced(program: Program, place: int, row: RuleRow) -> RuleRow:
     kept = [(column, value) for column, value in touched.items() if value]
     top = Linear(np.array([c for c, _ in kept], dtype=np.int64), np.array([v for _, v in kept], dtype=float))
     return replace(row, top=top, traced=True)
+
+
+Moved = dict[tuple[str, str, int], list[tuple[int, float, float]]]
+
+
+def moved_by_requirement(layout: Layout, rows: Sequence[RuleRow]) -> Moved:
+    """(market, material, year) -> rule rows whose top or base a tonne more required moves, and by how much.
+
+    Found by asking for the rows at one tonne more, for one market and material of each mineral at a time: a row is
+    about one mineral.
+    """
+    case = layout.case
+    turn: dict[str, int] = {}
+    turns: dict[int, list[tuple[str, str]]] = {}
+    for market, listed in case.markets.items():
+        for material in listed:
+            mineral = str(case.materials["mineral"][material])
+            turns.setdefault(turn.setdefault(mineral, 0), []).append((market, material))
+            turn[mineral] += 1
+    found: Moved = {}
+    for pairs in turns.values() if rows else ():
+        moved = case.with_(warnings=case.warnings)  # a copy that keeps what is worked out
+        vars(moved)["required"] = {
+            key: tonnes + ((key[0], key[1]) in pairs) for key, tonnes in case.required.items()
+        }  # fmt: skip
+        after = RuleRows(replace(layout, case=moved), premium_base(rows)).rows
+        by_mineral = {str(case.materials["mineral"][material]): (market, material) for market, material in pairs}
+        for number, (old, new) in enumerate(zip(rows, after, strict=True)):
+            top, base = new.top.constant - old.top.constant, new.base.constant - old.base.constant
+            if top or base:
+                found.setdefault((*by_mineral[old.mineral], old.year), []).append((number, top, base))
+    return found
+
+
+def premium_base(rows: Sequence[RuleRow]) -> dict[tuple[str, str, int], float]:
+    """What the premium budgets among the rows are measured against: (mineral, material, year) -> USD a year."""
+    return {(row.mineral, row.material, row.year): -row.top.constant for row in rows if row.kind == "budget"}
 
 
 def _and(terms: Linear, more: int, less: int, moved: float) -> Linear:
