@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from models.case import load_case
     from models.changes import Request
     from models.problems import CaseError
+    from optimizer.explaining import Explanation, explain
     from optimizer.near_optimal import Alternatives, alternatives
     from optimizer.plan import Plan
     from optimizer.plans import Plans
@@ -28,11 +29,11 @@ _HOMES = {
     "read_run": "optimizer.run_folder", "sweep": "optimizer.sweeps", "resume_sweep": "optimizer.sweeps",
     "read_sweep": "optimizer.sweeps", "sensitivity": "optimizer.sensitivities",
     "resume_sensitivity": "optimizer.sensitivities", "Frontier": "optimizer.tradeoff",
-    "frontier": "optimizer.tradeoff",
+    "frontier": "optimizer.tradeoff", "explain": "optimizer.explaining", "Explanation": "optimizer.explaining",
 }  # fmt: skip
-__all__ = ["Alternatives", "CaseError", "Frontier", "Plan", "Plans", "Request", "alternatives", "frontier", "load_case",
-           "optimize", "read_run", "read_sweep", "resume_sensitivity", "resume_sweep", "sensitivity",
-           "sweep"]  # fmt: skip
+__all__ = ["Alternatives", "CaseError", "Explanation", "Frontier", "Plan", "Plans", "Request", "alternatives",
+           "explain", "frontier", "load_case", "optimize", "read_run", "read_sweep", "resume_sensitivity",
+           "resume_sweep", "sensitivity", "sweep"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

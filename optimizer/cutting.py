@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -183,7 +184,7 @@ class Cutter:
                     if self.rows[number].kind == "survive"}  # fmt: skip
         return self.survival.cuts(x, given_up)
 
-    @property
+    @cached_property
     def _curved(self) -> list[int]:
         return [number for number, row in enumerate(self.rows) if row.kind == "hhi"]
 

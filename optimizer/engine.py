@@ -145,9 +145,7 @@ def plain_highs(program: Program | None = None) -> Any:
 class Ranges:
     """How far each number of an LP can move with the optimal basis kept; model's units, nan where not known.
 
-    ``row_low``, ``row_high``: least and most of the binding side of each row's limit.
-    ``cost_low``, ``cost_high``: least and most of each column's cost. ``column_low``, ``column_high``: least and most
-    of the bound at which each column stands.
+    Least and most of the binding side of each row's limit, of each column's cost, of the bound where it stands.
     """
 
     row_low: Floats

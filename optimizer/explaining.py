@@ -14,7 +14,6 @@ import pandas as pd
 from models.case import Case, load_case
 from models.problems import CaseError, Problem, nearest
 from optimizer.analysis_folder import write_analysis
-from optimizer.build_ups import BuildUps
 from optimizer.limit_prices import LimitPrice, binding_rules, demands, price_of, quick_price_of, scarce
 from optimizer.plan import Plan, clean, records
 from optimizer.resolving import Resolved, resolve
@@ -163,8 +162,9 @@ def _explained(
     for number, (one, how) in enumerate(things):
         _count(say, "what each tonne is worth", number, len(things))
         limits.append(how(resolved, one))
-    reasons, swaps = _suppliers(resolved, asked, minerals, say)
-    lines = _build_ups(resolved, reasons)
+    whole = Suppliers(resolved)
+    reasons, swaps = _suppliers(resolved, whole, asked, minerals, say)
+    lines = _build_ups(whole, reasons)
     return (
         _frame([price.record() for price in prices], PRICES), _frame([limit.record() for limit in limits], LIMITS),
         _frame([reason.record(resolved) for reason in reasons], SUPPLIERS), _frame(lines, BUILD_UP),
@@ -173,10 +173,10 @@ def _explained(
 
 
 def _suppliers(
-    resolved: Resolved, asked: Sequence[str], minerals: set[str], say: Say
+    resolved: Resolved, whole: Suppliers, asked: Sequence[str], minerals: set[str], say: Say
 ) -> tuple[list[Reason], list[dict[str, Any]]]:
     """Why each supplier (or each asked about) is in or out, year by year; and who makes up for those asked about."""
-    case, whole = resolved.case, Suppliers(resolved)
+    case = resolved.case
     names, of = case.suppliers["supplier"].tolist(), case.suppliers["mineral"].tolist()
     wanted = [place for place, name in enumerate(names) if (name in asked if asked else of[place] in minerals)]
     keys = [(supplier, at) for supplier in wanted for at in range(len(case.years))]
@@ -193,9 +193,9 @@ def _suppliers(
     return reasons, swaps
 
 
-def _build_ups(resolved: Resolved, reasons: Sequence[Reason]) -> list[dict[str, Any]]:
+def _build_ups(whole: Suppliers, reasons: Sequence[Reason]) -> list[dict[str, Any]]:
     """The build-up of every supplier that is in."""
-    builder, case = BuildUps(resolved), resolved.case
+    builder, case = whole.builder, whole.case
     names = case.suppliers["supplier"].tolist()
     return [
         {"supplier": names[reason.supplier], "year": case.years[reason.at], "what": item.what, "item": item.name,

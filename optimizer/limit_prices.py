@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from models.case import Floats
 from models.rules import LINEAR
 from optimizer.part_solver import Parameter, Point, Steps
 from optimizer.price_curves import NEARBY, SAME, Side, look, straight
@@ -16,6 +17,7 @@ from optimizer.resolving import Resolved
 BINDS = 1e-6  # relative distance from its limit at which a row counts as at it (as in the tables of a plan)
 # USD a year for a unit of a limit below which it is no price; a share has 1.00 as its unit, what is scarce a tonne.
 WORTH = 1e-6
+NOTHING = 1.0  # USD a year for 1.00 of a limit, or a tonne: a millionth of it is the solver's noise
 MOST_DEMAND = 10.0  # times what is required: as far as a price of demand is followed
 Say = Callable[[str], None]
 
@@ -90,7 +92,7 @@ def quick_price_of(resolved: Resolved, asked: Asked) -> LimitPrice:
     """
     solver, parameter, weight = resolved.solver(asked.label), asked.parameter, asked.weight
     ranges, price = solver.ranges(), asked.price
-    if ranges is None or price is None or parameter.bent:
+    if ranges is None or price is None or parameter.bent or len(parameter.rows[0]) + len(parameter.upper[0]) > 1:
         return price_of(resolved, asked)
     if len(parameter.rows[0]) == 1:
         place = int(parameter.rows[0][0])
@@ -114,7 +116,8 @@ def quick_price_of(resolved: Resolved, asked: Asked) -> LimitPrice:
 
 
 def _differs(side: Side, price: float) -> bool:
-    return bool(np.isfinite(side.price)) and abs(side.price - price) > SAME * max(abs(price), abs(side.price), 1e-9)
+    near = SAME * max(abs(price), abs(side.price), NOTHING)
+    return bool(np.isfinite(side.price)) and abs(side.price - price) > near
 
 
 def _confirmed(left: Side, right: Side, price: float, several: bool) -> bool:
@@ -214,13 +217,16 @@ def scarce(resolved: Resolved) -> Iterator[Asked]:
     expanded = resolved.row_place.get("capacity_expanded", {})
     for p in range(layout.sizes["production"]):
         column = layout.offsets["production"] + p
-        about = _supplier(resolved, "capacity", p)
         weight = float(case.weights[layout.production_year[p]])
-        if p in expanded:
-            if abs(resolved.prices[expanded[p]]) > WORTH * weight:
-                yield _of_row(resolved, about, expanded[p], weight)
+        if p in expanded:  # what it can make stands in the row, and with all of its expansion in the bound
+            asked = _together(resolved, [expanded[p]], [column], np.ones(1), np.ones(1), weight)
+            if abs(asked.price or 0.0) > WORTH * weight:
+                at = float(resolved.program.row_upper[expanded[p]])
+                yield replace(
+                    asked, about=_supplier(resolved, "capacity", p), parameter=replace(asked.parameter, at=at)
+                )
         elif resolved.reduced[column] < -WORTH * weight and np.isfinite(most[column]):
-            yield _of_column(resolved, about, column, weight, upper=True)
+            yield _of_column(resolved, _supplier(resolved, "capacity", p), column, weight, upper=True)
         if resolved.reduced[column] > WORTH * weight and least[column] > 0:
             yield _of_column(resolved, _supplier(resolved, "minimum", p), column, weight, upper=False)
     names = [*case.suppliers["supplier"], *case.markets]
@@ -252,12 +258,15 @@ def _over_years(resolved: Resolved) -> Iterator[Asked]:
     layout, case = resolved.layout, resolved.case
     materials, minerals = (case.materials[name].to_numpy() for name in ("material", "mineral"))
     supplier_names = [str(name) for name in case.suppliers["supplier"]]
-    for index, place in resolved.row_place.get("expansion_limit", {}).items():
-        supplier, _ = index
-        if abs(resolved.prices[place]) > WORTH and resolved.program.row_upper[place] > 0:
+    expanding: dict[int, list[int]] = {}
+    for (supplier, _), place in resolved.row_place.get("expansion_limit", {}).items():
+        expanding.setdefault(supplier, []).append(place)
+    for supplier, rows in expanding.items():
+        asked = _expansion(resolved, supplier, rows)
+        if abs(asked.price or 0.0) > WORTH:
             code = int(layout.supplier_material[supplier])
             about = _thing("capacity", supplier_names[supplier], minerals[code], materials[code], case.years[0])
-            yield _of_row(resolved, about | {"kind": "expansion"}, place, 1.0)
+            yield replace(asked, about=about | {"kind": "expansion"})
     for family in ("stock", "built", "drawn"):
         places = getattr(layout, f"{family}_place")
         for entry, at in enumerate(layout.year_of(family).tolist()):
@@ -271,6 +280,39 @@ def _over_years(resolved: Resolved) -> Iterator[Asked]:
             stock = int(layout.stock_place[index])
             about = _stock(resolved, "minimum", stock, len(case.years) - 1) | {"kind": "closing stock"}
             yield _of_row(resolved, about, place, 1.0)
+
+
+def _expansion(resolved: Resolved, supplier: int, rows: list[int]) -> Asked:
+    """What a supplier can expand by: the rows over its decisions, the bound of each, and what it can make with all."""
+    layout, growth = resolved.layout, resolved.layout.growth
+    opened = layout.opened_supplier == supplier
+    on = resolved.x[layout.columns("opened")][opened]
+    steps = []
+    for place in rows:
+        _, (_, last) = resolved.program.rows[place]
+        until = layout.opened_year[opened] <= layout.expansion_year[last]
+        steps.append(float(np.round(on[until]).sum()) if opened.any() else 1.0)
+    decisions = layout.columns("expansion")[layout.expansion_supplier == supplier]
+    made = np.flatnonzero(layout.production_supplier == supplier)
+    parts = growth.usable[supplier].max(axis=0)[layout.production_year[made]]
+    columns = [*decisions.tolist(), *(layout.offsets["production"] + made).tolist()]
+    each = np.concatenate([np.ones(len(decisions)), parts])
+    asked = _together(resolved, rows, columns, np.array(steps), each, 1.0)
+    return replace(asked, parameter=replace(asked.parameter, at=float(growth.limit_t[supplier])))
+
+
+def _together(
+    resolved: Resolved, rows: list[int], columns: list[int], row_steps: Floats, column_steps: Floats, weight: float
+) -> Asked:
+    """Right sides and upper bounds that are one number of the case."""
+    label = int(resolved.parts.of_row[rows[0]])
+    price = float(resolved.prices[rows] @ row_steps)
+    price += float(np.minimum(resolved.reduced[columns], 0.0) @ column_steps)
+    parameter = Parameter(
+        0.0, rows=(resolved.local_rows(label, rows), row_steps),
+        upper=(resolved.local_columns(label, columns), column_steps),
+    )  # fmt: skip
+    return Asked({}, label, parameter, weight, price)
 
 
 def _thing(what: str, name: str, mineral: str, material: str, year: int) -> dict[str, Any]:

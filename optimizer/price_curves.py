@@ -56,9 +56,16 @@ def look(solver: PartSolver, parameter: Parameter, here: Point, price: float, wa
         near = solver.at(parameter, here.at + way * NEARBY * max(abs(here.at), 1e-3))
         fits = near is None or not np.isfinite(side.price) or straight(here, side.price, near)
         return side if fits and np.isfinite(distance) else _look_along(solver, parameter, here, price, way)
-    end, beyond = (solver.at(parameter, here.at + way * distance * part) for part in (1.0, 1.01))
-    if end is None or not straight(here, price, end) or (beyond is not None and straight(here, price, beyond)):
+
+    def at(far: float) -> Point | None:
+        return solver.at(parameter, here.at + way * far)
+
+    half, end, beyond = (at(part * distance) for part in (0.5, 1.0, 1.01))
+    holds = all(point is not None and straight(here, price, point) for point in (half, end))
+    if not holds or (beyond is not None and straight(here, price, beyond)):
         return _look_along(solver, parameter, here, price, way)
+    if side.ends == "no plan" and beyond is not None:  # there is one, with another denominator
+        return _along_line(at, here, price, way, distance, 1.01 * distance)
     return side
 
 

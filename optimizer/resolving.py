@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.case import Case, Floats
+from models.case import Case, Flags, Floats
 from models.lanes import Ints
 from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
@@ -95,6 +95,12 @@ class Resolved:
         """``capacity_t`` of each supplier in each year, 0 where it is not active."""
         return np.where(self.case.active, self.case.by_year("capacity_t"), 0.0)
 
+    @cached_property
+    def supported(self) -> Flags:
+        """Whether a credit or a floor bends what buyers pay for each supplier in each year."""
+        columns = (self.case.by_year(name) for name in ("credit_share", "credit_usd_per_t", "floor_usd_per_t"))
+        return np.asarray(np.logical_or.reduce([np.nan_to_num(column) != 0 for column in columns]))
+
     def label_of(self, column: int) -> int:
         """The part of a column."""
         return int(self.parts.of_column[column])
@@ -156,10 +162,9 @@ def _stripped(solved: Solved, limits: Limits) -> Resolved:
     program.matrix.sort_indices()
     if solved.whole_numbers:
         _switch_off(program)
-    prices = rule_prices(solved, solution)
     return Resolved(
         solved, program, column_units(program, solved.layout, np.arange(solved.layout.width)), solution.x,
-        solution.prices[places], solution.reduced_costs, prices, replace(limits, gap=0.0),
+        solution.prices[places], solution.reduced_costs, rule_prices(solved, solution), replace(limits, gap=0.0),
     )  # fmt: skip
 
 

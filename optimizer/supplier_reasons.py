@@ -10,6 +10,7 @@ import numpy as np
 
 from models.case import Floats
 from models.costs import buyers_pay
+from optimizer.build_ups import BuildUps
 from optimizer.measures import SMALLEST_T
 from optimizer.part_solver import Parameter, PartSolver, Point
 from optimizer.price_curves import slope_at_start
@@ -46,7 +47,9 @@ class Reason:
     def record(self, resolved: Resolved) -> dict[str, Any]:
         """As a row of ``suppliers`` (contract 5; more keys are welcome)."""
         case = resolved.case
-        row = case.suppliers.iloc[self.supplier]
+        row = {
+            name: case.suppliers[name].to_numpy()[self.supplier] for name in ("supplier", "name", "mineral", "material")
+        }
         cost = float(resolved.costs[self.supplier, self.at])
         return {
             "supplier": row["supplier"], "name": row["name"], "mineral": row["mineral"], "material": row["material"],
@@ -67,10 +70,10 @@ class Suppliers:
         layout = self.layout
         self.entry = np.full((len(self.case.suppliers), len(self.case.years)), -1, dtype=np.int64)
         self.entry[layout.production_supplier, layout.production_year] = np.arange(layout.sizes["production"])
-        self.makers = self._makers()
+        self.makers, self.builder = self._makers(), BuildUps(resolved)
 
-    def _makers(self) -> list[tuple[int, str, int, int]]:
-        """(column, name, material, year) of whatever can serve instead: suppliers, shortage, substitution, stock."""
+    def _makers(self) -> dict[tuple[int, int], list[tuple[int, str]]]:
+        """(material, year) -> (column, name) of what can serve instead: suppliers, shortage, substitution, stock."""
         layout, case = self.layout, self.case
         names = case.suppliers["supplier"].to_numpy()
         found = [
@@ -82,7 +85,10 @@ class Suppliers:
             years, start = layout.year_of(family), layout.offsets[family]
             materials = layout.column_material[start : start + layout.sizes[family]]
             found += [(start + i, word, int(m), int(y)) for i, (m, y) in enumerate(zip(materials, years, strict=True))]
-        return found
+        index: dict[tuple[int, int], list[tuple[int, str]]] = {}
+        for column, name, material, year in found:
+            index.setdefault((material, year), []).append((column, name))
+        return index
 
     def exchange(self, reason: Reason) -> list[tuple[str, float, float]]:
         """Who moves for a tonne of a supplier, in all years: (who, t for each of its tonnes, USD for each).
@@ -112,7 +118,7 @@ class Suppliers:
         ]  # fmt: skip
 
     def owner(self, column: int) -> tuple[str, bool]:
-        """Whose a column is, with its year where that is another; and whether it counts tonnes made (or done without)."""
+        """Whose a column is, and its year; and whether it counts tonnes made (or done without)."""
         layout = self.layout
         names = self.case.suppliers["supplier"]
         if column >= layout.width:
@@ -201,15 +207,13 @@ class _Asked:
 
     def inside(self, made: float, closely: bool) -> Reason:
         """Why it makes what it makes."""
-        resolved = self.whole.resolved
-        why, capacity = "what the rest of the plan leaves to it", float(self.solver.program.upper[self.place])
-        least = float(self.solver.program.lower[self.place])
-        if made >= capacity * (1 - 1e-7):
-            why = "all that it can make"
-        elif least > 0 and made <= least * (1 + 1e-7):
+        capacity, least = (float(side[self.place]) for side in (self.solver.program.upper, self.solver.program.lower))
+        if least > 0 and made <= least * (1 + 1e-7):
             why = "its contracted minimum"
-        elif self._expanded():
-            why = "all that it can make, expansion included"
+        elif made >= capacity * (1 - 1e-7) or self._expanded():
+            why = "all that it can make"
+        else:
+            why = self._let()
         found = Reason(self.supplier, self.at, made, why, holds=self._holds())
         if least > 0 and made <= least * (1 + 1e-7):
             return found
@@ -227,8 +231,19 @@ class _Asked:
         found = replace(found, instead=self._instead(moved, -1.0), instead_usd_per_t=loss, moved=moved)
         if not closely:
             return found
-        assert resolved.solved.solution is not None
         return self._leaves(found, parameter)
+
+    def _let(self) -> str:
+        """What holds it at its level, by what limits add to (or take from) the price of its chain."""
+        lines = self.whole.builder.build_up(self.supplier, self.at)
+        limits = [line for line in lines if line.what in ("rule", "scarce")]
+        held = min(limits, key=lambda line: line.usd_per_t, default=None)
+        if held is not None and held.usd_per_t < -1e-6 * abs(self.cost):
+            return f"brought in by {held.what} {held.name}" if held.what == "rule" else f"held by {held.name}"
+        most = max(limits, key=lambda line: line.usd_per_t, default=None)
+        if most is not None and most.usd_per_t > 1e-6 * abs(self.cost):
+            return f"as much as {'rule ' if most.what == 'rule' else ''}{most.name} lets it"
+        return "makes the last tonnes"
 
     def _leaves(self, found: Reason, parameter: Parameter) -> Reason:
         """With the cost above which it would make nothing."""
@@ -266,11 +281,10 @@ class _Asked:
     def _cost_for(self, gap: float) -> float:
         """``cost_usd_per_t`` at which a tonne costs the buyers ``gap`` USD less than now (credits and floors in it)."""
         case = self.whole.case
+        if not self.whole.resolved.supported[self.supplier, self.at]:
+            return self.cost - gap
         now = buyers_pay(case, self.supplier, self.at, self.cost)
         low, high = self.cost - 2 * abs(gap) - 1.0, self.cost + 2 * abs(gap) + 1.0
-        simple = self.cost - gap
-        if abs(buyers_pay(case, self.supplier, self.at, simple) - (now - gap)) <= 1e-9 * max(1.0, abs(now)):
-            return simple
         for _ in range(20):  # supports bend what buyers pay: it never falls as the cost rises
             if buyers_pay(case, self.supplier, self.at, low) <= now - gap:
                 break
@@ -320,8 +334,8 @@ class _Asked:
         """Who makes most less (or more) of the same material that year, for a tonne of the supplier."""
         material = int(self.whole.layout.supplier_material[self.supplier])
         place, found = self.solver.part.place, dict[str, float]()
-        for column, name, code, at in self.whole.makers:
-            if code == material and at == self.at and column != self.column and place[column] >= 0:
+        for column, name in self.whole.makers.get((material, self.at), ()):
+            if column != self.column and place[column] >= 0:
                 found[name] = found.get(name, 0.0) + sign * float(moved[place[column]])
         best = min(found, key=lambda name: found[name], default="")
         return best if best and found[best] < -self.small else ""
