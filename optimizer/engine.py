@@ -39,8 +39,7 @@ _STATUS = {
     highspy.HighsModelStatus.kInterrupt: "stopped",
 }
 
-# How to run, one after the other, where HiGHS is lost (costs that are 1e8 apart, an old basis): as it is, from
-# nothing, without presolve, by the primal simplex, last at HiGHS' own tolerance. The audit has its own, in tonnes.
+# How to run, one after the other, where HiGHS is lost (costs 1e8 apart, an old basis); the audit has its own tolerance.
 _WAYS: tuple[dict[str, Any], ...] = (
     {}, {"presolve": "on"}, {"presolve": "off"}, {"presolve": "off", "simplex_strategy": 4},
     {"primal_feasibility_tolerance": 1e-7, "dual_feasibility_tolerance": 1e-7, "simplex_strategy": 1},
