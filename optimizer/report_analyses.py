@@ -10,7 +10,7 @@ import pandas as pd
 from optimizer import charts, summaries
 from optimizer.analysis_folder import Analysis
 from optimizer.console import money, percent, plain
-from optimizer.report_blocks import Chart, Column, Section, Table, country, listed, table_of
+from optimizer.report_blocks import Chart, Column, Section, Table, counted, country, listed, table_of
 from optimizer.report_inputs import Inputs, Run
 
 Block = Table | Chart
@@ -329,7 +329,8 @@ def explain(analysis: Analysis, suffix: str) -> Made:
     near = _frame(analysis.document.get("suppliers"), ["supplier", "year", "produced_t", "enters_below_usd_per_t"])
     near = near[near["enters_below_usd_per_t"].notna()] if len(near) else near
     if len(near):
-        said.append(f"{near['supplier'].nunique()} suppliers are out and have a price below which they would come in.")
+        out = int(near["supplier"].nunique())
+        said.append(f"{counted(out, 'supplier')} would come in at a lower cost: the table says below which.")
         blocks.append(table_of(f"what would bring a supplier in{suffix}", near, {
             "supplier": Column("supplier"), "year": Column("year", "year"),
             "produced_t": Column("made (t a year)", "t"),
