@@ -294,3 +294,20 @@ def test_tonnes_and_kilotonnes_agree(seed: int, factor: float) -> None:
                 frame[column] = frame[column] / factor
         tables[name] = frame
     assert _same(_cost(case.with_(tables=tables)), _cost(case))
+
+
+# --- prices by hand -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "price"),
+    [
+        ("stock_days", 12.0),  # a day more is a tonne more, made at 10 and held at 2
+        ("budget_public", -28 / 50),  # a dollar more buys a fiftieth of a tonne of B at 60 in place of one at 88
+        ("budget_capital", -31 / 10),  # and a tenth of a tonne of D at 57 in place of one at 88
+    ],
+)
+def test_prices_of_the_rules_over_years(name: str, price: float) -> None:
+    plan = optimize(load_case(Path(__file__).parent / "cases" / name))
+    (row,) = plan.tables["rules"].to_dict("records")
+    assert row["binding"] and row["price_usd_per_y"] == pytest.approx(price)

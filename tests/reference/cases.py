@@ -391,7 +391,7 @@ def random_case(
     drawn = Drawn(case.r, case.tables, case.years, case.delivered, case.scale, case.listed)
     listed = draw_rules(drawn, kinds)
     if growth:
-        grow(case, integers)
+        grow(case, integers, today=any(rule.get("of") == "premium" for rule in listed))
         listed += [] if rules == 0 else year_rules(case)
     case.write(folder, listed)
     return folder

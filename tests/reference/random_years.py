@@ -8,11 +8,14 @@ if TYPE_CHECKING:
     from .cases import Case
 
 
-def grow(case: Case, integers: bool) -> None:
-    """Expansions of some suppliers, stock and substitution of some delivered materials, credits, grants and floors."""
+def grow(case: Case, integers: bool, today: bool) -> None:
+    """Expansions of some suppliers, stock and substitution of some delivered materials, credits, grants and floors.
+
+    ``today``: going on as today has to stay possible, so every supplier keeps what it has.
+    """
     for row in case.tables["suppliers"]:
         if case.chance(0.45) and case.of(row["material"])["stage"] != "feedstock":
-            expand(case, row, integers)
+            expand(case, row, integers, today)
         if case.chance(0.15):
             row["credit_share"] = case.some(0, 0.3)
         if case.chance(0.1):
@@ -37,7 +40,7 @@ def grow(case: Case, integers: bool) -> None:
             substitute(case, material)
 
 
-def expand(case: Case, row: dict[str, Any], integers: bool) -> None:
+def expand(case: Case, row: dict[str, Any], integers: bool, today: bool) -> None:
     row["max_expansion_t"] = round(row["capacity_t"] * case.r.uniform(0.2, 2), 1)
     row["capex_usd_per_t"] = case.some(5, 150) if case.chance(0.9) else None
     row["lead_years"] = case.r.choice([None, 0, 1, 2, 3, 5, 1.5, 30])
@@ -46,7 +49,7 @@ def expand(case: Case, row: dict[str, Any], integers: bool) -> None:
     row["cost_of_capital"] = case.some(0.0, 0.15) if case.chance(0.4) else None
     row["grant_share"] = case.some(0, 0.6) if case.chance(0.2) else None
     stepped = any(step["supplier"] == row["supplier"] for step in case.tables["supplier_years"])
-    if case.chance(0.2) and not stepped:
+    if case.chance(0.2) and not stepped and not today:
         row["capacity_t"], row["incumbent_t"], row["min_t"] = 0.0, None, None
     if integers and case.chance(0.5):
         row["open_usd"] = round(row["max_expansion_t"] * case.r.uniform(1, 40), 1)
