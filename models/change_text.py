@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from models.problems import CaseError, Problem
@@ -43,16 +44,21 @@ def plain(value: Any) -> Any:
 
 
 def row_name(frame: pd.DataFrame, table: str, index: int) -> str:
-    """What names a row in the log: its key columns."""
+    """What names a row in the log."""
+    return row_names(frame, table, np.array([index]))[0]
+
+
+def row_names(frame: pd.DataFrame, table: str, places: npt.NDArray[np.int64]) -> list[str]:
+    """What names each of these rows in the log: its key columns."""
     keys = TABLES[table].unique or ("origin", "destination", "material") if table == "lanes" else TABLES[table].unique
-    keys = keys or ("row",)
-    parts = []
-    for key in keys:
-        value = plain(frame[key].iloc[index])
-        if value in ("", None):
-            continue
-        parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return ",".join(parts)
+    columns = [(key, [plain(cell) for cell in frame[key].iloc[places].tolist()]) for key in keys or ("row",)]
+    return [
+        ",".join(
+            f"{key}={cells[at]:g}" if isinstance(cells[at], float) else f"{key}={cells[at]}"
+            for key, cells in columns if cells[at] not in ("", None)
+        )
+        for at in range(len(places))
+    ]  # fmt: skip
 
 
 def cell_text(cell: Any) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from models.assumptions import fit_assumptions
 from models.case import STEPPED, Case, Change
-from models.change_text import cell_text, number, plain, row_name
+from models.change_text import cell_text, number, plain, row_names
 from models.change_text import parse_set as parse_set  # kept where it was
 from models.checks import check_case
 from models.config import Scenario, check_rule, parse_settings
@@ -265,9 +265,10 @@ class Editor:
             self.problem(place, "scale and add take a number and a column of numbers", str(value))
             return []
         frame = self.tables[table]
-        cells = []
-        for index in np.flatnonzero(kept).tolist():
-            old = frame[column].iloc[index]
+        cells, changed, values = [], [], []
+        places = np.flatnonzero(kept)
+        olds, names = frame[column].iloc[places].tolist(), row_names(frame, table, places)
+        for index, old, name in zip(places.tolist(), olds, names, strict=True):
             if operation != "set" and (old is None or np.isnan(old)):
                 continue
             try:
@@ -282,9 +283,12 @@ class Editor:
                     column,
                 )
                 continue
-            frame.at[frame.index[index], column] = new
-            cells.append((table, row_name(frame, table, index), column))
-            self.log.append(Change(f"{table}[{cells[-1][1]}].{column}", plain(old), plain(new), by))
+            changed.append(index)
+            values.append(new)
+            cells.append((table, name, column))
+            self.log.append(Change(f"{table}[{name}].{column}", plain(old), plain(new), by))
+        if changed:
+            frame.loc[frame.index[changed], column] = values
         if not cells and not self.problems.found:
             self.problem(place, f"no {column} is given in the rows matched: nothing to {operation}; use set")
         if table == "suppliers" and column in STEPPED:
@@ -299,13 +303,15 @@ class Editor:
     def _later_steps(self, suppliers: pd.Series, column: str, operation: str, value: float, by: str) -> None:
         """A scale or add goes on in supplier_years; a set replaces the later values."""
         steps = self.tables["supplier_years"]
-        later = steps["supplier"].isin(set(suppliers)) & steps[column].notna()
-        for index in np.flatnonzero(later).tolist():
-            old = float(steps[column].iloc[index])
+        later = np.flatnonzero(steps["supplier"].isin(set(suppliers)) & steps[column].notna())
+        if not len(later):
+            return
+        olds, values = steps[column].iloc[later].tolist(), []
+        for old, name in zip(olds, row_names(steps, "supplier_years", later), strict=True):
             new = np.nan if operation == "set" else old * value if operation == "scale" else old + value
-            steps.at[steps.index[index], column] = new
-            key = f"supplier_years[{row_name(steps, 'supplier_years', index)}].{column}"
-            self.log.append(Change(key, old, plain(new), by))
+            values.append(new)
+            self.log.append(Change(f"supplier_years[{name}].{column}", old, plain(new), by))
+        steps.loc[steps.index[later], column] = values
 
     def _matching(self, table: str, where: Mapping[str, Any], place: str) -> np.ndarray[Any, Any] | None:
         frame = self.tables[table]
