@@ -307,7 +307,7 @@ class Engine:
         ok, dual = self.highs.getBasisTransposeSolve(np.where(basic >= 0, self.scaled_cost[np.maximum(basic, 0)], 0.0))
         if ok != highspy.HighsStatus.kOk:
             return None
-        scaled, dual = np.array(self.highs.getSolution().col_value), np.asarray(dual)
+        scaled, dual = np.array(self.highs.getSolution().col_value, dtype=float), np.asarray(dual)
         certificate, reduced = self._certify(scaled, dual)
         closed = max(certificate.dual_residual, certificate.duality_gap) <= CLOSED
         return (scaled, dual, certificate, reduced) if closed else None

@@ -21,6 +21,7 @@ from models.problems import CaseError, Problem
 from optimizer.plan import clean
 from optimizer.point_measures import Measure
 from optimizer.point_solving import Block
+from optimizer.point_text import Writer, number_text
 from optimizer.points import Points
 from optimizer.run_folder import quoted, unquoted
 
@@ -81,7 +82,7 @@ class Ledger:
         self.points, self.measures, self.document = points, list(measures), document
         self.header = ["point", *points.keys, "status", "reason", *(measure.name for measure in measures)]
         self.summary = Summary.of(len(self.measures))
-        self._written = _Written(self.measures)
+        self._writer = Writer(self.measures)
         self.done = 0
         self._file: Any = None
         self._json: IO[str] | None = None
@@ -151,7 +152,7 @@ class Ledger:
                 expected = self.points.rows(self.done, self.done + len(values))
                 if not np.array_equal(values, expected, equal_nan=True):
                     raise self._foreign(f"row {self.done} ff. are not its points")
-                self._count(self.done, values, block, self._written.texts(block.measures))
+                self._count(self.done, values, block, [document for _, document in self._writer.rows(block.measures)])
 
     def _foreign(self, why: str) -> CaseError:
         return CaseError([Problem(str(self.path), f"cannot be gone on with: {why}")])
@@ -170,31 +171,31 @@ class Ledger:
 
     def take(self, first: int, values: Floats, block: Block) -> None:
         """Append the points from number ``first`` on."""
-        texts = self._written.texts(block.measures)
+        rows = list(self._writer.rows(block.measures))
         lines = []
         reasons = quoted(pd.DataFrame({"reason": block.reason}))["reason"] if any(block.reason) else block.reason
-        each = zip(values.tolist(), block.status, reasons, texts, strict=True)
-        for number, (inputs, status, reason, measures) in enumerate(each, first):
+        each = zip(values.tolist(), block.status, reasons, rows, strict=True)
+        for number, (inputs, status, reason, (measures, _)) in enumerate(each, first):
             text = _line([" ".join(reason.split())])[:-1].decode() if reason else ""
-            lines.append(",".join([str(number), *map(_cell, inputs), status, text, *measures]))
+            lines.append(",".join([str(number), *map(number_text, inputs), status, text, *measures]))
         self._file.write(("\n".join(lines) + "\n").encode())
         if time.monotonic() - self._synced > SYNC_SECONDS:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
-        self._count(first, values, block, texts)
+        self._count(first, values, block, [document for _, document in rows])
 
-    def _count(self, first: int, values: Floats, block: Block, texts: Sequence[list[str]]) -> None:
+    def _count(self, first: int, values: Floats, block: Block, documents: Sequence[str]) -> None:
         """Everything beside the file itself: sums, JSON, Parquet, and who else wants to know."""
         self.done = first + len(values)
         self.summary.add(block)
         if self._json is not None:
-            each = zip(values.tolist(), block.status, block.reason, texts, strict=True)
-            for number, (inputs, status, reason, row) in enumerate(each, first):
+            each = zip(values.tolist(), block.status, block.reason, documents, strict=True)
+            for number, (inputs, status, reason, document) in enumerate(each, first):
                 head = {
                     "point": number, "inputs": {k: v for k, v in zip(self.points.keys, inputs, strict=True) if v == v},
                     "status": status, "reason": reason,
                 }  # fmt: skip
-                self._json.write(f"{',' if number else ''}\n{json.dumps(head)[:-1]}, {self._written.as_json(row)}}}")
+                self._json.write(f"{',' if number else ''}\n{json.dumps(head)[:-1]}, {document}}}")
         if self._parquet is not None:
             self._parquet.add(first, values, block)
         for watch in self.watchers:
@@ -209,70 +210,6 @@ class Ledger:
             self._parquet.close()
             self._parquet.path.replace(self.path.with_suffix(".parquet"))
             self._parquet = None
-
-
-class _Written:
-    """Measures as text: once for every number, for CSV and JSON alike; most of them are 0."""
-
-    def __init__(self, measures: Sequence[Measure]) -> None:
-        self.zeros = ["0.0"] * len(measures)
-        kinds = {"share": "shares", "shortage_t": "shortage_t", "cost_usd_per_y": "cost_usd_per_y"}
-        paths = [self._path(measure) for measure in measures]
-        order = ("objective_usd", "cost_usd_per_y", "shares", "risk", "shortage_t")
-        self.kind = [order.index(kinds.get(m.what, m.what if m.what == "objective_usd" else "risk")) for m in measures]
-        self.always = [m.what not in ("share", "shortage_t") for m in measures]  # those are left out where they are 0
-        self.names = order
-        # What stands before a number: where all is as in the number before it, where its last part differs, ...
-        self.opens = [
-            ["{".join(f"{json.dumps(part)}: " for part in path[level:]) for level in range(len(path))] for path in paths
-        ]
-        self.paths = paths
-
-    @staticmethod
-    def _path(measure: Measure) -> tuple[str, ...]:
-        if measure.what == "share":
-            return measure.material, str(measure.year), measure.by, measure.member
-        if measure.what in ("objective_usd", "cost_usd_per_y"):
-            return (str(measure.year),)
-        return (measure.material, str(measure.year)) + (() if measure.what == "shortage_t" else (measure.what,))
-
-    def texts(self, measures: Floats) -> list[list[str]]:
-        """Every number to its last digit; blank where there is none."""
-        found = []
-        for row in measures:
-            texts = self.zeros.copy()
-            places = np.flatnonzero(row)  # nan is not 0
-            for place, value in zip(places.tolist(), row[places].tolist(), strict=True):
-                texts[place] = repr(value) if value == value else ""
-            found.append(texts)
-        return found
-
-    def as_json(self, texts: Sequence[str]) -> str:
-        """A point's measures as they stand in ``--json``: what is 0 or not there is left out of shares and shortage."""
-        parts: list[list[str]] = [[] for _ in self.names]
-        before: list[tuple[str, ...]] = [()] * len(self.names)
-        shown = [place for place, text in enumerate(texts) if text and (text != "0.0" or self.always[place])]
-        for place in shown:
-            text, kind, path = texts[place], self.kind[place], self.paths[place]
-            if not kind:
-                parts[0].append(text)
-                continue
-            last, level = before[kind], 0
-            while last and path[level] == last[level]:
-                level += 1
-            closing = "}" * (len(path) - 1 - level) + ", " if last else ""
-            parts[kind].append(closing + self.opens[place][level] + text)
-            before[kind] = path
-        written = [f'"objective_usd": {"".join(parts[0]) or "null"}']
-        for kind, name in enumerate(self.names[1:], 1):
-            ends = "}" * (len(before[kind]) - 1)
-            written.append(f'"{name}": {{{"".join(parts[kind])}{ends}}}')
-        return ", ".join(written)
-
-
-def _cell(value: float) -> str:
-    """A number to its last digit; blank where there is none."""
-    return repr(value) if value == value else ""
 
 
 def _line(cells: Sequence[str]) -> bytes:
