@@ -171,6 +171,10 @@ class Patches:
             Term(group, entries, difference[entries] / prod(steps[key] for key in group))
             for group, difference in known.items() if len(entries := np.flatnonzero(difference))
         ]  # fmt: skip
+        place_of = {key: place for place, key in enumerate(self.nominal)}
+        self._factors = np.full((len(self.terms), MEETING), len(self.nominal), dtype=np.int64)  # padded: times 1
+        for row, term in enumerate(self.terms):
+            self._factors[row, : len(term.inputs)] = [place_of[key] for key in term.inputs]
         every = [term.entries for term in self.terms] or [np.zeros(0, dtype=np.int64)]
         self.entries = np.unique(np.concatenate(every))
         edges = {name: np.searchsorted(self.entries, [s.start, s.stop]) for name, s in self.shape.sections.items()}
@@ -230,8 +234,10 @@ class Patches:
 
     def products(self, inputs: Mapping[str, float]) -> Floats:
         """The product of changes of each term; shape (terms,)."""
-        moved = {key: float(value) - self.nominal[key] for key, value in inputs.items()}
-        return np.array([prod(moved.get(key, 0.0) for key in term.inputs) for term in self.terms])
+        moved = np.ones(len(self.nominal) + 1)
+        for place, (key, nominal) in enumerate(self.nominal.items()):
+            moved[place] = float(inputs.get(key, nominal)) - nominal
+        return np.asarray(moved[self._factors].prod(axis=1))
 
     def values(self, inputs: Mapping[str, float]) -> Floats:
         """The numbers at ``entries`` for these inputs; those not named are at their nominal value."""

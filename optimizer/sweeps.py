@@ -226,6 +226,7 @@ def go_on(
     say("finding how the program depends on the inputs")
     job = Job(case, points.ranges)
     solver = Solver(job)
+    prepared = time.perf_counter() - began
     part = folder / PART
     with Ledger(folder, points, solver.measures, part, parquet=kept) as ledger:
         ledger.open()
@@ -238,7 +239,8 @@ def go_on(
         seconds = time.perf_counter() - began
         document = _document(case, points, solver, ledger, shown)
         document["about"] |= {
-            "seconds": round(seconds, 3), "highs_seconds": round(ledger.summary.highs_seconds, 3),
+            "seconds": round(seconds, 3), "prepare_seconds": round(prepared, 3),
+            "highs_seconds": round(ledger.summary.highs_seconds, 3),
             "solved_now": len(points) - earlier, "where": hands.where, "workers": hands.workers,
         }  # fmt: skip
         ledger.finish(document)

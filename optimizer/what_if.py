@@ -217,7 +217,7 @@ class WhatIf:
         if not self._patchable(inputs) or self._patches.base.program.integer.any():
             return self.at(inputs)
         self.prepare()
-        if self.engine is None or self.cutter is None or self._patches.shape.cones:
+        if self.engine is None or self.cutter is None or self.cutter.cuts or self._patches.shape.cones:
             self._begin()
         self._move(self._patches.values(inputs))
         if self._home is not None:
