@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.cells import countries
+
 if TYPE_CHECKING:
     from models.case import Case, Flags, Floats
 
@@ -51,7 +53,8 @@ def available_share(case: Case, loss: Loss | Losses, year: int) -> Floats:
     Blocs count with their membership of the year. In a scenario, the least share of the rows that hit it.
     """
     if isinstance(loss, Losses):
-        return np.asarray(np.min([available_share(case, part, year) for part in loss.parts], axis=0))
+        left = [available_share(case, part, year) for part in loss.parts]
+        return np.asarray(np.min([np.ones(len(case.suppliers)), *left], axis=0))
     if loss.kind == "scenario":
         return scenario_effect(case, loss.member, year).available_share
     table = case.suppliers
@@ -142,3 +145,13 @@ def find_losses(case: Case, lose: str, except_: Iterable[str] = ()) -> list[Loss
         return [Loss(kind, member, frozenset(except_))]
     spared = set(except_)
     return [Loss(member, name) for name in sorted(set(case.suppliers[member]) - spared)]
+
+
+def lost_names(case: Case) -> dict[str, list[str]]:
+    """What can be lost, by kind: countries and controllers (any that there is), suppliers, blocs, scenarios."""
+    table = case.suppliers
+    places = list(dict.fromkeys([*table["country"], *table["controller"], *countries()]))
+    return {
+        "country": places, "controller": places, "supplier": list(table["supplier"]), "bloc": sorted(case.bloc_names),
+        "scenario": list(dict.fromkeys(case.tables["disruptions"]["scenario"])),
+    }  # fmt: skip

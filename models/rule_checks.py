@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.cells import countries
-from models.disruptions import EACH, find_losses, parse_lose
+from models.disruptions import EACH, find_losses, lost_names, parse_lose
 from models.problems import Problems, nearest
 from models.rule_kinds import RULES, Where
 
@@ -161,11 +161,7 @@ def _lost_names(case: Case, rule: Any, place: str, problems: Problems) -> None:
     """What a survive rule loses, and what it spares, exists; a loss that takes nobody is warned of."""
     kind, member = parse_lose(rule.lose, rule.except_)
     table = case.suppliers
-    places = dict.fromkeys([*table["country"], *table["controller"], *countries()])
-    known: dict[str, Iterable[str]] = {
-        "country": places, "controller": places, "supplier": list(table["supplier"]), "bloc": sorted(case.bloc_names),
-        "scenario": dict.fromkeys(case.tables["disruptions"]["scenario"]),
-    }  # fmt: skip
+    known = lost_names(case)
     words = {"bloc": "bloc of blocs.csv", "scenario": "scenario of disruptions.csv"}
     if kind != "each":
         _check_name(member, known[kind], f"{place}.lose", words.get(kind, kind), problems)

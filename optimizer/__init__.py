@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optimizer.run import optimize
     from optimizer.run_folder import read_run
     from optimizer.sensitivities import resume_sensitivity, sensitivity
+    from optimizer.stress_tests import stress
     from optimizer.sweeps import read_sweep, resume_sweep, sweep
     from optimizer.tradeoff import Frontier, frontier
 
@@ -30,10 +31,11 @@ _HOMES = {
     "read_sweep": "optimizer.sweeps", "sensitivity": "optimizer.sensitivities",
     "resume_sensitivity": "optimizer.sensitivities", "Frontier": "optimizer.tradeoff",
     "frontier": "optimizer.tradeoff", "explain": "optimizer.explaining", "Explanation": "optimizer.explaining",
+    "stress": "optimizer.stress_tests",
 }  # fmt: skip
 __all__ = ["Alternatives", "CaseError", "Explanation", "Frontier", "Plan", "Plans", "Request", "alternatives",
            "explain", "frontier", "load_case", "optimize", "read_run", "read_sweep", "resume_sensitivity",
-           "resume_sweep", "sensitivity", "sweep"]  # fmt: skip
+           "resume_sweep", "sensitivity", "stress", "sweep"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer import cli_alternatives, cli_explain, cli_frontier, cli_reports, cli_sweep
+from optimizer import cli_alternatives, cli_explain, cli_frontier, cli_reports, cli_risk, cli_sweep
 from optimizer import options as o
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, 
 
 
 # Named by the contract, not delivered yet: refused by name.
-LATER = ("stress", "--risk-weight", "--tail")
+LATER = ("--risk-weight", "--tail")
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -178,6 +178,7 @@ cli_sweep.register(app)
 cli_alternatives.register(app)
 cli_frontier.register(app)
 cli_explain.register(app)
+cli_risk.register(app)
 
 
 def _version(wanted: bool) -> None:

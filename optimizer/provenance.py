@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from models.case import Flags, Floats, load_case
+from models.case import Flags, Floats
 from models.lanes import Ints
-from models.layout import Layout, lay_out
+from models.layout import Layout
 from models.rule_rows import Linear, RuleRow
 from models.trails import Trail, find_trail, flows_of_year, touched_range, touched_terms, trail_groups
 from optimizer.engine import Engine, Limits, Solution
 from optimizer.plan import Plan
+from optimizer.plan_values import layout_of_run, plan_columns
 from optimizer.program import Names, Program
 
 SMALLEST_T = 1e-6
@@ -114,30 +115,10 @@ def touched_shares(layout: Layout, rows: Sequence[RuleRow], x: Floats) -> dict[i
     return found
 
 
-def flows_as_columns(layout: Layout, flows: pd.DataFrame) -> Floats:
-    """A plan's table of flows as values of the layout's columns (production and the rest left at 0)."""
-    case = layout.case
-    names = [*case.suppliers["supplier"], *case.markets]
-    materials, years = list(case.materials["material"]), list(case.years)
-    at = {
-        (names[o], names[d], materials[m], years[y]): place for place, (o, d, m, y) in enumerate(zip(
-            layout.flow_origin.tolist(), layout.flow_destination.tolist(), layout.flow_material.tolist(),
-            layout.flow_year.tolist(), strict=True))
-    }  # fmt: skip
-    x = np.zeros(layout.width)
-    for origin, destination, material, year, t in zip(
-        flows["origin"], flows["destination"], flows["material"], flows["year"], flows["t"], strict=True
-    ):
-        place = at.get((origin, destination, material, int(year)))
-        if place is not None:  # draws on pools are clean
-            x[layout.offsets["flow"] + place] = t
-    return x
-
-
 def provenance_of_run(folder: Path, plan: Plan) -> pd.DataFrame:
-    """``provenance_table`` of a run folder, from its flows and the case as run."""
-    layout = lay_out(load_case(folder / "case"), status_quo=bool(plan.about.get("status_quo")))
-    return provenance_table(layout, flows_as_columns(layout, plan.tables["flows"]))
+    """``provenance_table`` of a run folder, from its tables and the case as run."""
+    layout = layout_of_run(folder, plan)
+    return provenance_table(layout, plan_columns(layout, plan))
 
 
 def provenance_table(layout: Layout, x: Floats) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from models.case import Case, Floats
+from models.case import Case, Flags, Floats
 from models.disruptions import Loss, Losses, available_share
 from models.lanes import Ints
 from models.layout import Layout
@@ -74,6 +74,8 @@ class Chain:
         self.columns = columns
         start = layout.offsets
         self.production = columns[columns < start["flow"]]
+        self.supplier = layout.production_supplier[self.production]
+        self.surge = layout.case.suppliers["surge_share"].to_numpy(dtype=float)[self.supplier]
         moved = columns[(columns >= start["flow"]) & (columns < start["draw"])]
         self.flow = moved - start["flow"]
         self.draw = columns[columns >= start["draw"]] - start["draw"]
@@ -92,7 +94,7 @@ class Chain:
         self.required_t = layout.requirement_t[self.required]
         self.stocked = np.flatnonzero(np.isin(stock.requirement, self.required))
         order = np.argsort(self.required)
-        self._stock_row = order[np.searchsorted(self.required[order], stock.requirement[self.stocked])]
+        self.stock_row = order[np.searchsorted(self.required[order], stock.requirement[self.stocked])]
         self._engine: Engine | None = None
         self._source = program
         self._asked = np.zeros(0)
@@ -111,7 +113,7 @@ class Chain:
         count, width, stocks = len(self.materials), len(self.columns), len(self.stocked)
         of = self.kept + np.arange(len(self.required))
         missing = sparse.coo_array((self.required_t, (of, self.of_material)), shape=(len(self.rows), count))
-        stock = sparse.coo_array((np.ones(stocks), (self.kept + self._stock_row, np.arange(stocks))),
+        stock = sparse.coo_array((np.ones(stocks), (self.kept + self.stock_row, np.arange(stocks))),
                                  shape=(len(self.rows), stocks))  # fmt: skip
         matrix = sparse.csc_array(sparse.hstack([inner, missing, stock]))
         row_lower, row_upper = source.row_lower[self.rows].copy(), source.row_upper[self.rows].copy()
@@ -128,7 +130,7 @@ class Chain:
             names=Names([("response", range(width)), ("missing", range(count)), ("from_stock", range(stocks))]),
         )  # fmt: skip
         scale = layout.scale_t
-        stock_scale = scale[self.materials[self.of_material[self._stock_row]]]
+        stock_scale = scale[self.materials[self.of_material[self.stock_row]]]
         units = np.concatenate([scale[layout.column_material[self.columns]], np.ones(count), stock_scale])
         self._most = upper[: len(self.production)].copy()
         self._asked = np.zeros(len(self.required))
@@ -181,10 +183,15 @@ class Chain:
 
 
 class Chains:
-    """The parts of a plan's program and which columns and rows each has."""
+    """The parts of a plan's program and which columns and rows each has.
 
-    def __init__(self, layout: Layout, program: Program) -> None:
+    ``able``: production entries that can make anything in any response that will be asked for; the others, and what
+    only they would move, are left out.
+    """
+
+    def __init__(self, layout: Layout, program: Program, able: Flags | None = None) -> None:
         self.layout, self.program = layout, program
+        self.able = np.ones(layout.sizes["production"], dtype=bool) if able is None else able
         self.chain = material_chains(layout.case)
         self.stock = stock_at_hand(layout)
         self._made: dict[ChainKey, Chain] = {}
@@ -194,7 +201,18 @@ class Chains:
         layout = self.layout
         last = layout.offsets["shortage"]  # production, flows, draws come first
         chain, year = self.chain[layout.column_material[:last]], layout.column_year[:last]
-        return _grouped(chain, year)
+        kept = np.flatnonzero(self._moves)
+        return {key: kept[listed] for key, listed in _grouped(chain[kept], year[kept]).items()}
+
+    @cached_property
+    def _moves(self) -> Flags:
+        """Whether each production, flow and draw is of suppliers that can make anything."""
+        layout, count = self.layout, len(self.layout.case.suppliers)
+        able = np.zeros((count + len(layout.case.markets), len(layout.case.years)), dtype=bool)
+        able[layout.production_supplier, layout.production_year] = self.able
+        able[count:] = True
+        flows = able[layout.flow_origin, layout.flow_year] & able[layout.flow_destination, layout.flow_year]
+        return np.concatenate([self.able, flows, able[layout.draw_supplier, layout.draw_year]])
 
     @cached_property
     def _rows(self) -> dict[ChainKey, Ints]:
@@ -217,9 +235,13 @@ class Chains:
                 years.append(year)
                 places.append(np.arange(start, start + count))
             start += count
-        found = _grouped(np.concatenate(chains), np.concatenate(years))
         place = np.concatenate(places)
-        return {key: place[listed] for key, listed in found.items()}
+        # a row of suppliers that make nothing is empty
+        filled = abs(self.program.matrix[:, : len(self._moves)]) @ self._moves.astype(float)
+        asked = np.isin(place, [at for at, _ in self.program.rows.places("requirement_met")])
+        kept = np.flatnonzero((filled[place] != 0) | asked)
+        found = _grouped(np.concatenate(chains)[kept], np.concatenate(years)[kept])
+        return {key: place[kept[listed]] for key, listed in found.items()}
 
     @property
     def keys(self) -> list[ChainKey]:
@@ -260,12 +282,10 @@ class LossTable:
         return self._known[loss, at]
 
 
-def most_t(layout: Layout, part: Chain, left: Floats, made_t: Floats, capacity_t: Floats) -> Floats:
+def most_t(part: Chain, left: Floats, made_t: Floats, capacity_t: Floats) -> Floats:
     """a * (q + surge_share * (capacity - q)) of each production entry of a part, t a year."""
-    supplier = layout.production_supplier[part.production]
-    surge = layout.case.suppliers["surge_share"].to_numpy(dtype=float)[supplier]
     made = np.maximum(made_t[part.production], 0.0)
-    return np.asarray(left[supplier] * (made + surge * np.maximum(capacity_t[part.production] - made, 0.0)))
+    return np.asarray(left[part.supplier] * (made + part.surge * np.maximum(capacity_t[part.production] - made, 0.0)))
 
 
 def shares_asked(part: Chain, asked: Mapping[int, float], markets: Iterable[int]) -> Floats:

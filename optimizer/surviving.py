@@ -105,7 +105,7 @@ class Survival:
             stock = self.chains.stock.counts_t(x, months)[part.stocked]
             known: dict[bytes, Response] = {}
             for loss, left in group.losses:
-                most = most_t(self.layout, part, left, made, capacity)
+                most = most_t(part, left, made, capacity)
                 if most.tobytes() in known:
                     continue  # the loss takes nothing more than another one
                 response = known[most.tobytes()] = part.ask(most, shares, stock)
@@ -122,8 +122,7 @@ class Survival:
         solution, layout = response.solution, self.layout
         assert solution.reduced_costs is not None
         assert solution.prices is not None
-        supplier = layout.production_supplier[part.production]
-        surge = layout.case.suppliers["surge_share"].to_numpy(dtype=float)[supplier]
+        supplier, surge = part.supplier, part.surge
         price = np.minimum(solution.reduced_costs[: len(part.production)], 0.0)
         slope = np.zeros(layout.width)
         slope[layout.offsets["production"] + part.production] = price * left[supplier] * (1 - surge)
@@ -163,7 +162,7 @@ class Survival:
                 stock = self.chains.stock.counts_t(x, self.rows[number].months)[part.stocked]
                 known: dict[bytes, float] = {}
                 for loss, left in group.losses:
-                    most = most_t(self.layout, part, left, made, capacity)
+                    most = most_t(part, left, made, capacity)
                     if most.tobytes() not in known:
                         response = part.ask(most, asked, stock, room)
                         known[most.tobytes()] = 1.0 - float(response.missing[place])
