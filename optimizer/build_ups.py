@@ -17,6 +17,8 @@ import numpy as np
 from models.case import Floats
 from models.costs import cost_vectors
 from models.lanes import Ints
+from models.trails import FAMILIES as TRAILS
+from models.trails import trail_groups
 from optimizer.measures import SMALLEST_T
 from optimizer.resolving import Resolved
 
@@ -173,9 +175,16 @@ class BuildUps:
     def _limit(self, family: str, index: Any) -> tuple[str, str]:
         """What a row of the program is called in a build-up."""
         layout = self.layout
-        if family in ("rule_row", "hhi_cut"):
+        if family in ("rule_row", "hhi_cut", "provenance_row"):
             row = self.resolved.rows[index]
             return "rule", f"{row.rule} {row.member}".strip()
+        if family == "survive_cut":
+            cut = self.resolved.solved.survive_cuts[index]
+            rules = dict.fromkeys(self.resolved.rows[number].rule for number in cut.weights)
+            return "rule", f"{', '.join(rules)} {cut.loss}"
+        if family in TRAILS:
+            rule, _ = list(trail_groups(self.resolved.rows))[index[0]]
+            return "rule", rule
         if family == "pool_available":
             return "scarce", f"feedstock {self.materials[index[0]]}"
         if family == "byproduct_made":

@@ -17,8 +17,8 @@ from optimizer.views import IN_SHARES, PER, denominators, limit_text
 
 MOST = 8
 EVEN = 1e-6  # relative to its cost: as good as what is in
-_PER = {"share": "a percentage point", "each_share": "a percentage point", "ban": "a tonne", "budget": "a dollar",
-        "stock_days": "a day"}  # fmt: skip
+POINTS = ("share", "each_share", "provenance", "survive")
+_PER = dict.fromkeys(POINTS, "a percentage point") | {"ban": "a tonne", "budget": "a dollar", "stock_days": "a day"}
 Row = Mapping[Any, Any]
 
 
@@ -87,7 +87,7 @@ def _holds(row: Row) -> str:
     low, high = row["from"], row["to"]
     if high - low <= 1e-9 * max(1.0, abs(row["limit"])):
         return "only here"
-    if row["kind"] in ("share", "each_share"):
+    if row["kind"] in POINTS:
         return f"{100 * low:.3g}-{100 * high:.3g}%"
     ends = [f"{end:.4g}" if abs(end) < 1e4 else money(end) for end in (low, high) if np.isfinite(end)]
     return f"{ends[0]} on" if len(ends) == 1 else "-".join(ends)

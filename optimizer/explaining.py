@@ -101,7 +101,7 @@ def explain(
         case.name, case.settings.title, "" if plan is None else plan.run, case.years, resolved.objective_usd,
         resolved.solved.whole_numbers, *_explained(resolved, asked, kept, say), asked=asked,
     )  # fmt: skip
-    found.notes = _notes(found, plan)
+    found.notes = _notes(found, plan, any(row.kind == "survive" for row in resolved.rows))
     found.about = {
         "oremix": version("oremix"), "fingerprint": case.fingerprint, "parts": resolved.parts.count,
         "solves": sum(solver.solves for solver in resolved.solvers.values()),
@@ -220,7 +220,7 @@ def _frame(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _notes(found: Explanation, plan: Plan | None) -> list[str]:
+def _notes(found: Explanation, plan: Plan | None, survives: bool) -> list[str]:
     """What one should know of the figures."""
     notes = []
     if found.whole_numbers:
@@ -234,6 +234,11 @@ def _notes(found: Explanation, plan: Plan | None) -> list[str]:
         if abs(now - was) > near * max(1.0, abs(was)):
             made = plan.about.get("oremix")
             notes.append(f"solved again the case costs {now:.10g} USD, the run {was:.10g} (made by oremix {made})")
+    if survives:
+        notes.append(
+            "where losses must be survived, no price of a tonne of demand, capacity, lane or feedstock is given: each "
+            "counts in the responses to the losses as well"
+        )
     doubtful = int((~found.prices["confirmed"].astype(bool)).sum() + (~found.limits["confirmed"].astype(bool)).sum())
     if doubtful:
         notes.append(f"{doubtful} prices were not confirmed by solving again: see the column confirmed")

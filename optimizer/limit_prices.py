@@ -138,27 +138,37 @@ def binding_rules(resolved: Resolved) -> Iterator[Asked]:
     """The rule rows that stand at their limit."""
     layout, x = resolved.layout, resolved.x
     weights = dict(zip(layout.case.years, layout.case.weights, strict=True))
-    places = resolved.row_place.get("rule_row", {})
+    places = resolved.row_place.get("rule_row", {}) | resolved.row_place.get("provenance_row", {})
     for number, row in enumerate(resolved.rows):
-        value = row.value(x[: layout.width])
+        value, member = resolved.apart.get(number) or (row.value(x[: layout.width]), row.member)
         if not abs(value - row.limit) <= BINDS * max(abs(row.limit), 1e-3) or row.kind == "suppliers":
             continue
-        most = 1.0 if row.kind in ("share", "each_share") else np.inf
+        most = 1.0 if row.kind in ("share", "each_share", "provenance", "survive") else np.inf
         about = {
             "rule": row.rule, "kind": row.kind, "bound": row.bound, "stage": row.stage, "mineral": row.mineral,
-            "material": row.material, "member": row.member, "year": row.year, "value": value,
+            "material": row.material, "member": member, "year": row.year, "value": value,
             "denominator": row.denominator,
         }  # fmt: skip
-        columns = np.concatenate([row.top.columns, row.base.columns])
-        if not len(columns):
+        label = _label(resolved, number)
+        if label is None:
             continue
-        label = resolved.label_of(int(columns[0]))
-        if row.kind in LINEAR and not len(row.base.columns):
+        if (row.kind in LINEAR or row.kind == "provenance") and not len(row.base.columns):
             place = resolved.local_rows(label, [places[number]])
             parameter = Parameter(row.limit, rows=(place, np.array([row.base.constant])), most=most)
         else:
             parameter = Parameter(row.limit, bent=((number, 1.0, 0.0),), most=most)
         yield Asked(about, label, parameter, float(weights[row.year]), resolved.rule_price.get(number, 0.0))
+
+
+def _label(resolved: Resolved, number: int) -> int | None:
+    """The part in which a rule row lies; None for one that is about nothing."""
+    row, layout = resolved.rows[number], resolved.layout
+    if row.kind != "survive":
+        columns = np.concatenate([row.top.columns, row.base.columns])
+        return resolved.label_of(int(columns[0])) if len(columns) else None
+    code, at = layout.material_code[row.material], layout.case.years.index(row.year)
+    flows = np.flatnonzero((layout.flow_material == code) & (layout.flow_year == at))
+    return resolved.label_of(layout.offsets["flow"] + int(flows[0])) if len(flows) else None
 
 
 def demands(resolved: Resolved) -> Iterator[Asked]:
@@ -180,8 +190,10 @@ def demands(resolved: Resolved) -> Iterator[Asked]:
             elif number in rule_places:
                 rows.append(rule_places[number])
                 steps.append(row.limit * base - top)
-        columns, shares = _with_requirement(resolved, market, code, at, required)
         label = int(resolved.parts.of_row[place])
+        if resolved.survives(label):
+            continue
+        columns, shares = _with_requirement(resolved, market, code, at, required)
         parameter = Parameter(
             required, rows=(resolved.local_rows(label, rows), np.array(steps)),
             upper=(resolved.local_columns(label, columns), np.array(shares)), bent=tuple(bent),
@@ -210,7 +222,16 @@ def _with_requirement(
 
 
 def scarce(resolved: Resolved) -> Iterator[Asked]:
-    """Capacities, lanes, pools, contracts and stocks at their limit that have a price."""
+    """Capacities, lanes, pools, contracts and stocks at their limit that have a price.
+
+    Not where losses are to be survived, but for contracts and lots: there a limit counts in the responses as well.
+    """
+    for asked in _scarce(resolved):
+        if asked.about["what"] == "minimum" or not resolved.survives(asked.label):
+            yield asked
+
+
+def _scarce(resolved: Resolved) -> Iterator[Asked]:
     layout, case = resolved.layout, resolved.case
     lots = case.suppliers["lot_t"].to_numpy(dtype=float)
     least, most = resolved.program.lower, resolved.program.upper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,13 +13,15 @@ from models.case import Floats
 from models.lanes import Ints
 from models.layout import Layout
 from models.rule_rows import RuleRow
-from models.rules import Cut
+from models.rules import Cut, SurviveCut
 from optimizer.case_limits import set_limit
 from optimizer.cutting import Cutter, relimited
 from optimizer.engine import Engine, Limits, Ranges, Solution
 from optimizer.parts import Part
 from optimizer.program import Names, Program
+from optimizer.surviving import Survival
 
+CUT = ("hhi", "survive")  # rules that hold through cuts alone
 Steps = tuple[Ints, Floats]  # places, and by how much each moves
 NO_STEPS: Steps = (np.zeros(0, dtype=np.int64), np.zeros(0))
 
@@ -55,28 +58,44 @@ class Point:
 
 
 class PartSolver:
-    """One part. ``rows`` are the rule rows of the whole; of HHI rows, those elsewhere are left out."""
+    """One part. ``rows``: the rule rows of the whole; of those that hold through cuts, the ones elsewhere are left out.
+
+    ``whole``: the program that the part is of, which the responses to losses are made from. ``cuts`` and
+    ``survive_cuts``: those found so far.
+    """
 
     def __init__(
-        self, layout: Layout, part: Part, unit: Floats, rows: Sequence[RuleRow], cuts: Sequence[Cut], limits: Limits
-    ) -> None:
+        self, layout: Layout, part: Part, unit: Floats, rows: Sequence[RuleRow], cuts: Sequence[Cut], limits: Limits,
+        whole: Program, survive_cuts: Sequence[SurviveCut] = (),
+    ) -> None:  # fmt: skip
         self.layout, self.part, self.limits = layout, part, replace(limits, presolve=False)
         self.program, self.unit = part.program, unit[part.columns]
         self.place = part.place[: layout.width]
-        inside = {
-            number for number, row in enumerate(rows)
-            if row.kind == "hhi" and any((self.place[terms.columns] >= 0).any() for _, terms, _ in row.groups)
-        }  # fmt: skip
+        self.inside = {number for number, row in enumerate(rows) if row.kind in CUT and self._has(row)}
         self.rows = [
-            row if row.kind != "hhi" or number in inside else replace(row, kind="elsewhere")
+            row if row.kind not in CUT or number in self.inside else replace(row, kind="elsewhere")
             for number, row in enumerate(rows)
         ]
-        self.rule_place = {index: at for at, index in part.program.rows.places("rule_row")}
-        self.cuts = [cut for cut in cuts if cut.row in inside]
+        families = ("rule_row", "provenance_row")
+        self.rule_place = {index: at for family in families for at, index in part.program.rows.places(family)}
+        self.cuts = [cut for cut in cuts if cut.row in self.inside]
+        self.survives = any(rows[number].kind == "survive" for number in self.inside)
+        self.survival = Survival(layout, self.rows, whole) if self.survives else None
+        self.survive_cuts = [cut for cut in survive_cuts if cut.weights.keys() & self.inside]
         self.warm: tuple[Engine, Cutter] | None = None
         self.last: tuple[Engine, Cutter] | None = None
         self.solves = 0
         self._ranges: Ranges | None = None
+
+    def _has(self, row: RuleRow) -> bool:
+        """Whether what a rule row is about lies in the part."""
+        if row.kind == "hhi":
+            return any(bool((self.place[terms.columns] >= 0).any()) for _, terms, _ in row.groups)
+        layout = self.layout
+        flows = (layout.flow_material == layout.material_code[row.material]) & (
+            layout.flow_year == layout.case.years.index(row.year)
+        )
+        return bool((self.place[layout.offsets["flow"] + np.flatnonzero(flows)] >= 0).any())
 
     def solve(self, program: Program | None = None, rows: Sequence[RuleRow] | None = None) -> Solution:
         """The optimum of the part's program, or of one with other numbers; another matrix or other rules start anew."""
@@ -93,15 +112,29 @@ class PartSolver:
         engine, cutter = self.last
         solution = cutter.solve(engine, self.limits)
         if rows is None:
-            self.cuts = list(cutter.cuts)
+            self.cuts, self.survive_cuts = list(cutter.cuts), list(cutter.survive_cuts)
         return solution
 
     def _start(self, program: Program, rows: Sequence[RuleRow]) -> tuple[Engine, Cutter]:
         engine, cutter = Engine(program, self.unit), Cutter(self.layout, rows, self.place)
-        cuts = [relimited(cut, rows[cut.row]) for cut in self.cuts if rows[cut.row].kind == "hhi"]
-        cutter.give(engine, cuts)
-        cutter.cuts = cuts
+        if self.survival is not None:
+            cutter.survival = copy(self.survival)
+            cutter.survival.rows = rows
+        self._give(engine, cutter)
         return engine, cutter
+
+    def _give(self, engine: Engine, cutter: Cutter) -> None:
+        """The cuts found so far, at the limits that the rule rows have now."""
+        rows = cutter.rows
+        cutter.cuts = [relimited(cut, rows[cut.row]) for cut in self.cuts if rows[cut.row].kind == "hhi"]
+        cutter.give(engine, cutter.cuts)
+        cutter.survive_cuts = [
+            replace(cut, limit=cut.limit - sum(
+                weight * (rows[number].limit - self.rows[number].limit) for number, weight in cut.weights.items()
+            ))
+            for cut in self.survive_cuts if all(rows[number].kind == "survive" for number in cut.weights)
+        ]  # fmt: skip
+        cutter.give_survive(engine, cutter.survive_cuts)
 
     def _move(self, engine: Engine, program: Program) -> None:
         """Give the engine what differs from the last question."""
@@ -134,7 +167,7 @@ class PartSolver:
         for number, limit, base in parameter.bent:
             old = self.rows[number]
             new = _bent(old, limit * shift if limit else 0.0, base * shift if base else 0.0)
-            if old.kind == "hhi":
+            if old.kind in CUT:
                 rows = rows or list(self.rows)
                 rows[number] = new
             else:
@@ -151,7 +184,10 @@ class PartSolver:
         return program
 
     def _local(self, row: RuleRow) -> RuleRow:
-        top, base = (replace(terms, columns=self.place[terms.columns]) for terms in (row.top, row.base))
+        top = replace(row.top, columns=row.top.columns[:0], coefficients=row.top.coefficients[:0])
+        if row.kind != "provenance":  # there the touched tonnes are tags, which stay as they are
+            top = replace(row.top, columns=self.place[row.top.columns])
+        base = replace(row.base, columns=self.place[row.base.columns])
         return replace(row, top=top, base=base)
 
     def at(self, parameter: Parameter, at: float) -> Point | None:
@@ -173,18 +209,25 @@ class PartSolver:
         found += float(np.maximum(reduced[parameter.lower[0]], 0.0) @ parameter.lower[1])
         found += float(solution.x[parameter.cost[0]] @ parameter.cost[1])
         for number, limit, base in parameter.bent:
-            row = rows[number]
-            value = self.base_of(row, solution.x)
-            if row.kind != "hhi":
-                found += float(prices[self.rule_place[number]]) * (limit * value + base * row.limit)
-                continue
-            assert self.last is not None
-            own, root = len(self.program.row_lower), row.limit**0.5
-            carried = sum(
-                float(price) for price, cut in zip(prices[own:], self.last[1].cuts, strict=True) if cut.row == number
-            )
-            found += carried * (limit * value / (2 * root) + base * root) if root else float("nan")
+            found += self._price_of_row(number, limit, base, solution, rows[number])
         return found
+
+    def _price_of_row(self, number: int, limit: float, base: float, solution: Solution, row: RuleRow) -> float:
+        """What a rule row adds to d cost / d parameter where its limit and denominator move by these steps."""
+        prices = solution.prices
+        assert prices is not None
+        if row.kind not in CUT:
+            return float(prices[self.rule_place[number]]) * (limit * self.base_of(row, solution.x) + base * row.limit)
+        assert self.last is not None
+        engine, cutter = self.last
+        if row.kind == "survive":
+            places = engine.program.rows.places("survive_cut")
+            return -sum(float(prices[at]) * cutter.survive_cuts[n].weights.get(number, 0.0) for at, n in places) * limit
+        carried = sum(float(prices[at]) for at, n in engine.program.rows.places("hhi_cut") if n == number)
+        root = row.limit**0.5
+        if not root:
+            return float("nan")
+        return float(carried * (limit * self.base_of(row, solution.x) / (2 * root) + base * root))
 
     def base_of(self, row: RuleRow, x: Floats) -> float:
         """The denominator of a rule row at quantities of the part."""
@@ -192,11 +235,13 @@ class PartSolver:
 
     def ranges(self) -> Ranges | None:
         """How far right sides and bounds can move with the basis kept (HiGHS ranging); None for a curved part."""
-        if self._ranges is None and not self.cuts:
+        if self.cuts or self.survives:  # beyond the cuts found so far others lie
+            return None
+        if self._ranges is None:
             self.solve()
             assert self.warm is not None
             self._ranges = self.warm[0].ranges(self.limits)
-        return None if self.cuts else self._ranges
+        return self._ranges
 
     def reach(self, parameter: Parameter, way: float) -> float:
         """How far a parameter can go (``way`` +1 or -1) with a plan still there; infinite where there is no end to it.
@@ -234,8 +279,8 @@ class PartSolver:
         )  # fmt: skip
         unit = 10.0 ** np.floor(np.log10(max(abs(parameter.at), 1e-6)))
         engine, cutter = Engine(stretched, np.append(self.unit, unit)), Cutter(self.layout, self.rows, self.place)
-        cutter.give(engine, self.cuts)
-        cutter.cuts = list(self.cuts)
+        cutter.survival = self.survival
+        self._give(engine, cutter)
         solution = cutter.solve(engine, self.limits)
         if not solution.has_plan:
             return way * np.inf

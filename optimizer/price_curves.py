@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.part_solver import Parameter, PartSolver, Point
+from optimizer.part_solver import CUT, Parameter, PartSolver, Point
 
 SAME = 1e-6  # relative difference below which two prices are one
 EXACT = 1e-11  # of the cost: what the solver leaves open (its points come from a basis; 1e-16 is usual)
@@ -45,7 +45,7 @@ def look(solver: PartSolver, parameter: Parameter, here: Point, price: float, wa
         return _look_straight(solver, parameter, here, price, way)
     (number, limit, _), row = parameter.bent[0], solver.rows[parameter.bent[0][0]]
     base = solver.base_of(row, here.x)
-    if row.kind == "hhi" or not limit or not base:
+    if row.kind in CUT or not limit or not base:
         return _look_along(solver, parameter, here, price, way)
     # as though the denominator stayed as it is, then solved with the denominator as it will be
     place = np.array([solver.rule_place[number]])

@@ -14,11 +14,13 @@ from models.lanes import Ints
 from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
+from optimizer.case_limits import mineral_chains
 from optimizer.engine import Limits, collection
 from optimizer.limit_switches import Moved, moved_by_requirement
 from optimizer.part_solver import PartSolver, Point
 from optimizer.parts import Parts, cone_ties
 from optimizer.program import Names, Program
+from optimizer.risk_measures import risk_values
 from optimizer.solving import Solved, column_units, rule_prices, solve
 from optimizer.status_quo import find_status_quo, has_status_quo
 
@@ -70,7 +72,7 @@ class Resolved:
     def parts(self) -> Parts:
         """The parts of the program."""
         fixed = [place for place, _ in self.program.names.places("unmet")]
-        return Parts(self.program, cone_ties(self.rows), fixed)
+        return Parts(self.program, [*cone_ties(self.rows), *_survive_ties(self.layout, self.rows)], fixed)
 
     @cached_property
     def requirement_moves(self) -> Moved:
@@ -96,6 +98,16 @@ class Resolved:
         return np.where(self.case.active, self.case.by_year("capacity_t"), 0.0)
 
     @cached_property
+    def apart(self) -> dict[int, tuple[float, str]]:
+        """Value of each provenance and survive row (they take programs of their own), and the loss that leaves least."""
+        x = self.x[: self.layout.width]
+        return risk_values(self.layout, list(self.rows), x, self.solved.survival).values
+
+    def survives(self, label: int) -> bool:
+        """Whether a part has to survive losses: there a limit counts in the responses to them too."""
+        return self.solver(label).survives
+
+    @cached_property
     def supported(self) -> Flags:
         """Whether a credit or a floor bends what buyers pay for each supplier in each year."""
         columns = (self.case.by_year(name) for name in ("credit_share", "credit_usd_per_t", "floor_usd_per_t"))
@@ -109,8 +121,9 @@ class Resolved:
         """A part, ready to be asked."""
         if label not in self.solvers:
             self.solvers[label] = PartSolver(
-                self.layout, self.parts.part(label), self.unit, self.rows, self.solved.cuts, self.limits
-            )
+                self.layout, self.parts.part(label), self.unit, self.rows, self.solved.cuts, self.limits, self.program,
+                self.solved.survive_cuts,
+            )  # fmt: skip
         return self.solvers[label]
 
     def here(self, label: int) -> Point:
@@ -147,13 +160,21 @@ def resolve(case: Case, say: Callable[[str], None] = lambda _: None) -> Resolved
     return _stripped(solved, limits)
 
 
+def _survive_ties(layout: Layout, rows: Sequence[RuleRow]) -> list[Ints]:
+    """The columns of each chain of minerals that a survive rule is about: its losses hold them together."""
+    chain = mineral_chains(layout.case)
+    of_column = np.array([chain[m] for m in layout.case.materials["mineral"]])[layout.column_material]
+    named = dict.fromkeys(chain[row.mineral] for row in rows if row.kind == "survive")
+    return [np.flatnonzero(of_column == name) for name in named]
+
+
 def _stripped(solved: Solved, limits: Limits) -> Resolved:
     """Without the tangents, and with the switches that are on out of the way."""
     whole, solution = solved.engine.program, solved.solution
     assert solution is not None
     assert solution.prices is not None
     assert solution.reduced_costs is not None
-    kept = np.array([family != "hhi_cut" for family, _ in whole.rows], dtype=bool)
+    kept = np.array([family not in ("hhi_cut", "survive_cut") for family, _ in whole.rows], dtype=bool)
     places = np.flatnonzero(kept)
     program = replace(
         whole, matrix=whole.matrix[places], row_lower=whole.row_lower[places].copy(),
