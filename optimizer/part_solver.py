@@ -222,12 +222,14 @@ class PartSolver:
         engine, cutter = self.last
         if row.kind == "survive":
             places = engine.program.rows.places("survive_cut")
-            return -sum(float(prices[at]) * cutter.survive_cuts[n].weights.get(number, 0.0) for at, n in places) * limit
+            weighed = [float(prices[at]) * float(cutter.survive_cuts[n].weights.get(number, 0.0)) for at, n in places]
+            return -sum(weighed) * limit
         carried = sum(float(prices[at]) for at, n in engine.program.rows.places("hhi_cut") if n == number)
-        root = row.limit**0.5
+        root = float(row.limit**0.5)
         if not root:
             return float("nan")
-        return float(carried * (limit * self.base_of(row, solution.x) / (2 * root) + base * root))
+        each = limit * self.base_of(row, solution.x) / (2 * root) + base * root
+        return carried * float(each)
 
     def base_of(self, row: RuleRow, x: Floats) -> float:
         """The denominator of a rule row at quantities of the part."""

@@ -99,7 +99,7 @@ class Resolved:
 
     @cached_property
     def apart(self) -> dict[int, tuple[float, str]]:
-        """Value of each provenance and survive row (they take programs of their own), and the loss that leaves least."""
+        """Value of each provenance and survive row (each takes a program of its own), and its worst loss."""
         x = self.x[: self.layout.width]
         return risk_values(self.layout, list(self.rows), x, self.solved.survival).values
 

@@ -358,6 +358,24 @@ def test_the_lines_of_a_tonne_add_up_to_what_it_is_worth(tmp_path: Path) -> None
     assert {"cost", "rule", "scarce", "value"} <= seen
 
 
+@pytest.mark.parametrize("name", ["survive_upstream", "survive_bloc", "provenance_share", "provenance_refined_abroad"])
+def test_rules_with_programs_of_their_own_have_prices_too(name: str) -> None:
+    """The price of a survive or provenance row lies between what a little less and a little more of it cost."""
+    case = load_case(CASES / name)
+    resolved = resolve(case)
+    asked = [one for one in binding_rules(resolved) if one.about["kind"] in ("survive", "provenance")]
+    assert asked
+    for one in asked:
+        found, about = price_of(resolved, one), {**one.about, "member": ""}
+        assert found.confirmed
+        for sign, side in ((-1, found.below), (1, found.above)):
+            step = 1e-4 * sign
+            value = at_limit(case, about, found.limit + step) if 0 <= found.limit + step <= 1 else None
+            if value is not None and side is not None:
+                weight = float(case.weights[case.years.index(about["year"])])
+                assert (value - resolved.objective_usd) / step / weight == pytest.approx(side, rel=1e-3, abs=1e-3)
+
+
 def test_parts_solved_alone_are_the_whole(tmp_path: Path) -> None:
     for _, resolved in explained(tmp_path, range(300, 306), rules=2):
         labels = set(resolved.parts.of_column.tolist())
