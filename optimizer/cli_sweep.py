@@ -61,7 +61,7 @@ def sweep(
 
     An infeasible point is a row with its reason. Rows are kept as they come: a killed sweep goes on with --resume.
 
-    Examples: `oremix sweep --vary rules.domestic.min=0..60%/13 --mineral lithium`,
+    Examples: `oremix sweep --mineral lithium --max-country 50% --vary rules.max-country.max=20%..100%/9`,
     `oremix sweep us --vary 'suppliers[country=CHN].capacity_t*=0,0.5,1' --scenario shortage_priced`,
     `oremix sweep us --sample 1000`
     """

@@ -144,7 +144,7 @@ def _shown(
         screen.print(Text(shown), soft_wrap=True)
     if isinstance(found, Sensitivity):
         return 0
-    status = found.document["status"]
+    status = found.document["counts"]
     if status.get("failed"):
         return 1
     return STOPPED if status.get("stopped") or status.get("feasible") else 0

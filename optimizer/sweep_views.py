@@ -60,7 +60,7 @@ def cost_words(usd: float) -> str:
 def sweep(console: Console, found: Sweep, year: int | None) -> None:
     """The answer first: how many plans and what they cost; then points, or spans, and what moves."""
     document = found.document
-    good, without = counted(document["status"])
+    good, without = counted(document["counts"])
     title = plain(document["title"] or document["case"])
     console.print(Text(title, style="bold"))
     inputs = document["inputs"]

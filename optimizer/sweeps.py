@@ -260,9 +260,9 @@ def _document(case: Case, points: Points, solver: Solver, ledger: Ledger, shown:
     found = points_as_json(points)
     return {
         "case": case.name, "title": case.settings.title, "points": len(points), "inputs": inputs,
-        "status": dict(sorted(status.items())), "sample": found.get("sample"), "method": found.get("method", "grid"),
-        "seed": found.get("seed"), "changes": clean([item.as_dict() for item in case.changes]),
-        "warnings": list(case.warnings), "run": shown,
+        "status": "ok", "counts": dict(sorted(status.items())), "sample": found.get("sample"),
+        "method": found.get("method", "grid"), "seed": found.get("seed"),
+        "changes": clean([item.as_dict() for item in case.changes]), "warnings": list(case.warnings), "run": shown,
         "about": {"oremix": version("oremix"), "fingerprint": case.fingerprint, "rebuilds": solver.what_if.rebuilds},
     }  # fmt: skip
 

@@ -176,7 +176,7 @@ def test_every_point_of_a_sample_is_what_optimize_gives(seed: int, tmp_path: Pat
     case = load_case(random_case(seed, tmp_path / "case", rules=["share", "each_share"]))
     vary = {"suppliers.capacity_t*": (0.8, 1.4), "suppliers.cost_usd_per_t*": (0.8, 1.2), DEMAND: (0.6, 1.1)}
     found = sweep(case, vary, sample=4, method="latin", seed=seed)
-    assert found.document["status"] == {"optimal": 4}
+    assert found.document["counts"] == {"optimal": 4}
     for row in found.table.to_dict("records"):
         _same_as_alone(case, row, found.inputs)
 
