@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optimizer.plans import Plans
     from optimizer.run import optimize
     from optimizer.run_folder import read_run
-    from optimizer.sensitivities import resume_sensitivity, sensitivity
+    from optimizer.sensitivities import read_sensitivity, resume_sensitivity, sensitivity
     from optimizer.stress_tests import stress
     from optimizer.sweeps import read_sweep, resume_sweep, sweep
     from optimizer.tradeoff import Frontier, frontier
@@ -29,13 +29,14 @@ _HOMES = {
     "Plan": "optimizer.plan", "Plans": "optimizer.plans", "optimize": "optimizer.run",
     "read_run": "optimizer.run_folder", "sweep": "optimizer.sweeps", "resume_sweep": "optimizer.sweeps",
     "read_sweep": "optimizer.sweeps", "sensitivity": "optimizer.sensitivities",
-    "resume_sensitivity": "optimizer.sensitivities", "Frontier": "optimizer.tradeoff",
+    "resume_sensitivity": "optimizer.sensitivities", "read_sensitivity": "optimizer.sensitivities",
+    "Frontier": "optimizer.tradeoff",
     "frontier": "optimizer.tradeoff", "explain": "optimizer.explaining", "Explanation": "optimizer.explaining",
     "stress": "optimizer.stress_tests",
 }  # fmt: skip
 __all__ = ["Alternatives", "CaseError", "Explanation", "Frontier", "Plan", "Plans", "Request", "alternatives",
-           "explain", "frontier", "load_case", "optimize", "read_run", "read_sweep", "resume_sensitivity",
-           "resume_sweep", "sensitivity", "stress", "sweep"]  # fmt: skip
+           "explain", "frontier", "load_case", "optimize", "read_run", "read_sensitivity", "read_sweep",
+           "resume_sensitivity", "resume_sweep", "sensitivity", "stress", "sweep"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

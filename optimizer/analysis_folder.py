@@ -107,6 +107,11 @@ def read_analysis(folder: str | Path) -> Analysis:
     return Analysis(kind, document, tables, runs, place)
 
 
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """One table of an analysis; the others, and the document, may be large."""
+    return _read(folder / "tables" / f"{name}.csv")
+
+
 def _placed(value: Any, shown: str) -> Any:
     """The document with every ``run`` that names a plan kept as a path from here."""
     if isinstance(value, list):

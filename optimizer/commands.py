@@ -143,7 +143,12 @@ def compare(runs: Sequence[Path], year: int | None, as_json: bool) -> int:
 
 
 def show(run: Path, name: str | None, year: int | None, as_json: bool, quiet: bool) -> int:
-    """The answer of a run, or one of its tables."""
+    """The answer of a run or an analysis, or one of its tables."""
+    from optimizer.analysis_show import analysis_kind, show_analysis
+
+    kind = analysis_kind(run)
+    if kind is not None:
+        return show_analysis(run, kind, name, year, as_json)
     import pandas as pd
 
     from optimizer import views

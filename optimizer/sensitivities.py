@@ -294,7 +294,16 @@ def _cost_rows(tornado: pd.DataFrame) -> list[dict[str, Any]]:
     return records(cost.rename(columns=names)[kept])
 
 
-def read_sensitivity(folder: str | Path) -> dict[str, Any]:
-    """The document of a finished analysis."""
-    found: dict[str, Any] = json.loads((Path(folder) / "sensitivity.json").read_text(encoding="utf-8"))
-    return found
+def read_sensitivity(folder: str | Path) -> Sensitivity:
+    """A finished analysis from its folder; raises ``CaseError`` where it is none."""
+    place = Path(folder)
+    try:
+        document = json.loads((place / "sensitivity.json").read_text(encoding="utf-8"))
+        tornado, sobol, correlations = (pd.DataFrame(document[name]) for name in ("swings", "sobol", "correlations"))
+        left_out = int(document["left_out"]["samples"]), int(document["left_out"]["of"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CaseError([Problem(str(folder), f"not the folder of a sensitivity analysis ({error})")]) from error
+    document["run"] = str(folder)
+    numbers = ["nominal", "base", "at_low", "at_high", "swing"]
+    tornado = tornado.astype(dict.fromkeys(numbers, "float64"))
+    return Sensitivity(tornado, sobol, correlations, document, left_out, str(folder), place)

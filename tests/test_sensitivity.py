@@ -310,6 +310,9 @@ def test_the_command_says_how_many_points_and_gives_the_contract(
     assert "One input at its low, then at its high" in words
     assert "Share of the variance of cost (Sobol, N = 32)" in words
     assert "ore domestic" in words
+    shown = run("show", str(kept))[1].splitlines()
+    assert shown[:-1] == words.splitlines()[:-1]  # but for the last line, which says where
+    assert run("show", str(kept), "tornado")[0] == 0
 
 
 def test_the_command_without_a_plan_is_exit_three(tmp_path: Path) -> None:

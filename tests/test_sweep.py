@@ -527,6 +527,19 @@ def test_the_answer_in_words(tmp_path: Path) -> None:
     assert out.splitlines()[-1] == str(tmp_path / "words")
 
 
+def test_a_finished_sweep_is_shown_again(unbroken: Path) -> None:
+    code, words = run("show", str(unbroken))
+    assert code == 0
+    assert "600 points sampled (sobol, seed 0) over 3 inputs" in words
+    assert "tables: points, summary" in words
+    code, out = run("show", str(unbroken), "points", "--json")
+    assert code == 0
+    assert [row["point"] for row in json.loads(out)["rows"]] == list(range(600))
+    assert run("show", str(unbroken), "--json")[1] == (unbroken / "sweep.json").read_text(encoding="utf-8")
+    assert run("show", str(unbroken), "nothing")[0] == 2
+    assert "objective_usd" in run("show", str(unbroken), "summary")[1]
+
+
 def test_wrong_input_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments in (
