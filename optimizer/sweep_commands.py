@@ -57,7 +57,7 @@ def sweep(
     def go(progress: Any) -> Sweep:
         return sweeps.go_on(folder, case, points, shown, cluster=cluster, progress=progress)
 
-    return _shown(go, folder, shown, "sweep", year, as_json, quiet)
+    return _shown(go, folder, shown, "sweep", year, as_json, quiet, fresh=True)
 
 
 def resume_sweep(
@@ -97,7 +97,7 @@ def sensitivity(
         return sensitivities.go_on(folder, case, points, shown, correlate=asked.correlate, year=year, cluster=cluster,
                                    progress=progress)  # fmt: skip
 
-    return _shown(go, folder, shown, "sensitivity", year, as_json, quiet)
+    return _shown(go, folder, shown, "sensitivity", year, as_json, quiet, fresh=True)
 
 
 def resume_sensitivity(
@@ -115,7 +115,7 @@ def resume_sensitivity(
 
 def _shown(
     go: Callable[[Any], Sweep | Sensitivity], folder: Path, shown: str, kind: str, year: int | None, as_json: bool,
-    quiet: bool,
+    quiet: bool, fresh: bool = False,
 ) -> int:  # fmt: skip
     """Run with a bar; say how to go on where it is stopped; print what was found."""
     from optimizer.sensitivities import NoPlan, Sensitivity
@@ -124,7 +124,8 @@ def _shown(
         with console.bar(kind, quiet) as progress:
             found = go(progress)
     except CaseError:
-        _drop_empty(folder)
+        if fresh and not _rows(folder):  # wrong input shows when the engine is made, or the cluster called
+            shutil.rmtree(folder)
         raise
     except NoPlan as none:
         return _no_plan(none, shown, as_json)
@@ -166,21 +167,18 @@ def _no_plan(none: NoPlan, shown: str, as_json: bool) -> int:
     return INFEASIBLE
 
 
-def _drop_empty(folder: Path) -> None:
-    """Wrong input shows when the engine is made: a folder without any point is not left behind."""
+def _rows(folder: Path) -> int:
+    """Points that a folder has."""
     points = folder / "tables" / "points.csv"
-    if not points.exists() and (folder / "request.json").exists():
-        shutil.rmtree(folder)
+    if not points.exists():
+        return 0
+    with points.open("rb") as file:
+        return max(0, sum(1 for _ in file) - 1)
 
 
 def _stopped(folder: Path, shown: str, kind: str, as_json: bool) -> int:
     """What a stopped run has, and how it goes on."""
-    points = folder / "tables" / "points.csv"
-    done = 0
-    if points.exists():
-        with points.open("rb") as file:
-            done = max(0, sum(1 for _ in file) - 1)
-    message = f"stopped after {done:,} points, which are kept: oremix {kind} --resume {shown}"
+    message = f"stopped after {_rows(folder):,} points, which are kept: oremix {kind} --resume {shown}"
     if as_json:
         from json import dumps
 

@@ -488,11 +488,13 @@ def test_a_cluster_gives_the_rows_of_this_machine_and_outlives_a_worker(unbroken
     _alike(unbroken, folder)
 
 
-def test_no_cluster_there_is_wrong_input() -> None:
+def test_no_cluster_there_is_wrong_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
     code, out = run("sweep", "small", "--vary", f"{LIMIT}=0.3,0.4", "--cluster", "nonsense://x", "--json")
     assert code == 2
     assert json.loads(out)["errors"][0]["file"] == "--cluster"
+    assert not list((tmp_path / "runs").iterdir())
 
 
 # --- the command line ----------------------------------------------------------------------------------------------
@@ -551,6 +553,17 @@ def test_wrong_input_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest
         assert code == 2, arguments
         assert json.loads(out)["errors"]
     assert not list(tmp_path.rglob("request.json"))
+
+
+def test_a_resume_that_fails_takes_nothing_away(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    sweep(load_case("small"), {LIMIT: [0.3]}, out=folder)
+    (folder / "sweep.json").unlink()
+    (folder / "tables" / "points.csv").unlink()
+    demand = folder / "case" / "tables" / "demand.csv"
+    demand.write_text(demand.read_text(encoding="utf-8").replace("1000", "900"), encoding="utf-8")
+    assert run("sweep", "--resume", str(folder), "--json")[0] == 2
+    assert demand.exists()
 
 
 def test_resume_takes_nothing_else(unbroken: Path) -> None:
