@@ -14,7 +14,7 @@ from typing import Any
 from optimizer.case_limits import CaseLimit
 from optimizer.trials import Trial, loosened, measured
 
-Block = tuple[str, int]  # a chain of minerals and a year
+Block = tuple[str, int]  # a mineral and a year
 LONG = 10  # limits from which on a set over several blocks is given for one block alone
 NEAR = 1e-7  # relative width at which a limit that is searched for is near enough
 # In which order limits are let go: what explains least goes first.
@@ -49,7 +49,7 @@ class Conflict:
 def find_conflicts(
     trial: Trial, block: Callable[[CaseLimit], Block | None], repaired: Mapping[CaseLimit, float]
 ) -> list[Conflict]:
-    """The conflicts of a part without a plan: one for each block (chain of minerals and year) that has its own.
+    """The conflicts of a part without a plan: one for each block (mineral and year) that has its own.
 
     ``block``: of a limit; None where it is of all (a budget over everything, what can be expanded over the years).
     ``repaired``: the smallest repair of the part. Where something ties the blocks of a part together (a budget, stock),
@@ -77,7 +77,8 @@ def find_conflicts(
         if len(left) == before:
             break
     for conflict in found:
-        _values(trial, conflict, {block(limit) for limit in conflict.limits}, block, repaired)
+        own = {block(limit) for limit in conflict.limits if limit in repaired}
+        _values(trial, conflict, own or {block(limit) for limit in conflict.limits}, block, repaired)
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from models.case import Floats
 from models.layout import Layout
 from models.rule_rows import RuleRow
-from optimizer.case_limits import CaseLimit, CaseProgram, mineral_chains
+from optimizer.case_limits import CaseLimit, CaseProgram
 from optimizer.conflicts import Block, Conflict, find_conflicts, nearest
 from optimizer.engine import Limits
 from optimizer.limit_switches import case_program
@@ -51,7 +51,7 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
     unmet = [place for place, _ in whole.program.names.places("unmet")]
     parts = Parts(whole.program, cone_ties(whole.rows, whole.slack), unmet)
     ends = time.perf_counter() + max(1.0, min(limits.seconds, SECONDS))
-    found = _Found(whole, mineral_chains(layout.case))
+    found = _Found(whole)
     of_part: dict[int, list[CaseLimit]] = {}
     for limit in whole.limits:
         of_part.setdefault(int(parts.of_column[limit.switches[0][0]]), []).append(limit)
@@ -67,15 +67,15 @@ def find_repair(layout: Layout, rows: Sequence[RuleRow], limits: Limits) -> Repa
 class _Found:
     """Conflicts and repairs of one part after the other."""
 
-    def __init__(self, whole: CaseProgram, chain: Mapping[str, str]) -> None:
-        self.whole, self.chain = whole, chain
+    def __init__(self, whole: CaseProgram) -> None:
+        self.whole = whole
         self.conflicts: list[Conflict] = []
         self.needed: dict[CaseLimit, float] = {}
         self.rules_alone, self.open = True, False  # open: time ran out before an answer
 
     def block(self, limit: CaseLimit) -> Block | None:
-        """The chain of minerals and the year of a limit; None where it is of all."""
-        return None if limit.across or not limit.mineral else (self.chain[limit.mineral], limit.year)
+        """The mineral and the year of a limit; None where it is of all."""
+        return None if limit.across or not limit.mineral else (limit.mineral, limit.year)
 
     def mend(self, trial: Trial) -> None:
         """Add what is wrong with a part that has no plan."""
@@ -114,7 +114,7 @@ class _Found:
     def _nearer(self, trial: Trial, broken: dict[CaseLimit, float]) -> dict[CaseLimit, float]:
         """Limits nearer to their own where the denominator varies: there the first repair need not be smallest.
 
-        All limits of a block (chain of minerals and year) move together from the repair towards their own, by
+        All limits of a block (mineral and year) move together from the repair towards their own, by
         bisection, as far as a plan is there; one that is alone in its block, to the nearest that can be.
         """
         blocks: dict[Block | None, list[CaseLimit]] = {}
