@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from optimizer.build_ups import BuildUps
 from optimizer.measures import SMALLEST_T
 from optimizer.part_solver import Parameter, PartSolver, Point
 from optimizer.price_curves import slope_at_start
+from optimizer.program import Program
 from optimizer.resolving import Resolved
+from optimizer.switched import Switched, whole_program
 
+SWITCHED_OFF = "not used: a lot or a fixed charge stands against it (whole numbers are fixed; --why-not frees them)"
 STEP = 1e-2  # of a supplier's capacity, or of its material's unit: how much of it is tried
 NEAR = 1e-5  # relative: just below and just above the cost at which a supplier comes in
 Say = Callable[[str], None]
@@ -71,6 +75,11 @@ class Suppliers:
         self.entry = np.full((len(self.case.suppliers), len(self.case.years)), -1, dtype=np.int64)
         self.entry[layout.production_supplier, layout.production_year] = np.arange(layout.sizes["production"])
         self.makers, self.builder = self._makers(), BuildUps(resolved)
+
+    @cached_property
+    def program(self) -> Program:
+        """The program of the plan with its whole numbers free."""
+        return whole_program(self.resolved)
 
     def _makers(self) -> dict[tuple[int, int], list[tuple[int, str]]]:
         """(material, year) -> (column, name) of what can serve instead: suppliers, shortage, substitution, stock."""
@@ -148,7 +157,7 @@ class Suppliers:
         made = float(self.resolved.x[column])
         label = self.resolved.label_of(column)
         asked = _Asked(self, supplier, at, entry, column, label)
-        return asked.inside(made, closely) if made >= SMALLEST_T else asked.outside()
+        return asked.inside(made, closely) if made >= SMALLEST_T else asked.outside(closely)
 
     def _not_there(self, supplier: int, at: int) -> str:
         """Why a supplier cannot make anything that year."""
@@ -186,11 +195,12 @@ class _Asked:
         self.step = STEP * min(unit, most if most > 0 else unit)  # how much of it is tried
         self.small = 1e-3 * self.step  # less is a corner of the figures, not a supply
 
-    def outside(self) -> Reason:
-        """What would bring it in."""
+    def outside(self, closely: bool) -> Reason:
+        """What would bring it in; ``closely``: also where that takes whole numbers."""
         found = Reason(self.supplier, self.at, 0.0, "")
-        if self._switched_off():
-            return replace(found, why="not used: a lot or a fixed charge stands against it (whole numbers are fixed)")
+        switch = self._switched_off()
+        if switch is not None:
+            return self._switched(switch) if closely else replace(found, why=SWITCHED_OFF)
         first = np.array([self.place])
         parameter = Parameter(0.0, lower=(first, np.ones(1)))
         point = self.solver.at(parameter, self.step) or self.solver.at(parameter, self.step * STEP)
@@ -314,11 +324,24 @@ class _Asked:
         used = float((resolved.parts.by_row[[row]] @ resolved.x)[0])
         return used >= float(resolved.program.row_upper[row]) - self.small
 
-    def _switched_off(self) -> bool:
+    def _switched_off(self) -> int | None:
+        """The column of its switch where a lot or a fixed charge keeps it out."""
         used = np.flatnonzero(self.whole.layout.used_production == self.entry)
         if not len(used) or not self.whole.resolved.solved.whole_numbers:
-            return False
-        return float(self.whole.resolved.program.upper[self.whole.layout.offsets["used"] + int(used[0])]) < 0.5
+            return None
+        switch = self.whole.layout.offsets["used"] + int(used[0])
+        return switch if float(self.whole.resolved.program.upper[switch]) < 0.5 else None
+
+    def _switched(self, switch: int) -> Reason:
+        """What would bring it in against its lot or fixed charge: with all whole numbers of its part free again."""
+        whole = self.whole
+        asked = Switched(whole.resolved, whole.program, self.label, self.column, switch, self.weight)
+        found, answer = Reason(self.supplier, self.at, 0.0, SWITCHED_OFF), asked.enters()
+        if answer is None:
+            return replace(found, why="no cost brings it in (or none was found in time)")
+        gap, confirmed = answer
+        why = f"{gap:,.0f} USD a tonne too dear, with its lot or fixed charge"
+        return replace(found, why=why, enters_below=self._cost_for(gap), confirmed=confirmed)
 
     def _forbidden(self) -> str:
         """Why not a tonne of it is possible: a rule that forbids it, else what surrounds it."""

@@ -45,10 +45,10 @@ def small() -> Explanation:
 
 @pytest.fixture
 def case_of(write_case: Any) -> Any:
-    def make(suppliers: str, demand: str, more: str = "", head: str = HEAD, **tables: str) -> Case:
+    def make(suppliers: str, demand: str, more: str = "", head: str = HEAD, name: str = "case", **tables: str) -> Case:
         tables = {"materials": MATERIALS, "suppliers": f"{head}\n{suppliers}",
                   "demand": f"material,year,required_t\n{demand}", **tables}  # fmt: skip
-        return load_case(write_case(tables, TOML + more))
+        return load_case(write_case(tables, TOML + more, name))
 
     return make
 
@@ -134,6 +134,16 @@ def test_whole_numbers_are_fixed_and_that_is_said(case_of: Any) -> None:
     assert limits.loc["A", "to"] == pytest.approx(100)
     outside = found.suppliers.set_index("supplier").loc["C"]
     assert np.isnan(outside["enters_below_usd_per_t"]) and "fixed charge" in outside["why"]
+
+
+def test_what_brings_one_in_against_its_fixed_charge(case_of: Any) -> None:
+    """B has 40 t at 20 and 500 a year to use: 1300. C has 80 t and 500 too, and would make those 40: in below 20 . With 900 of its own: 40 c + 900 = 1300, in below 10."""
+    rows = "A,CHL,allied,x,60,10,\nB,CHL,allied,x,80,20,500\nC,CHL,allied,x,80,90,{}\n"
+    head = f"{HEAD},fixed_usd_per_y"
+    for charge, cost in ((500, 20), (900, 10)):
+        case = case_of(rows.format(charge), "x,2030,100\n", head=head, name=str(charge))
+        found = explain(case, why_not="C").suppliers.iloc[0]
+        assert found["enters_below_usd_per_t"] == pytest.approx(cost, rel=1e-6) and found["confirmed"]
 
 
 def test_a_capacity_behind_its_switch_has_its_price(case_of: Any) -> None:
