@@ -63,9 +63,21 @@ class CaseLimit:
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Rules first, then demand and what supply lacks."""
+        """By mineral and year; rules first, then demand and what supply lacks."""
+        return self.mineral, self.year, *self.rank
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Within a set: rules first, then demand and what supply lacks."""
         first = {"rule": 0, "demand": 1, "minimum": 2, "capacity": 3, "feedstock": 4, "lane": 5}
-        return self.mineral, self.year, first[self.what], self.name, self.material, self.member, self.bound
+        return (
+            first[self.what],
+            self.kind if self.what != "rule" else "",
+            self.name,
+            self.material,
+            self.member,
+            self.bound,
+        )
 
 
 @dataclass

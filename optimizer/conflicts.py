@@ -16,6 +16,7 @@ from optimizer.trials import Trial, loosened, measured
 
 Block = tuple[str, int]  # a mineral and a year
 LONG = 10  # limits from which on a set over several blocks is given for one block alone
+SHORT = 3  # limits up to which no smaller set is looked for
 NEAR = 1e-7  # relative width at which a limit that is searched for is near enough
 # In which order limits are let go: what explains least goes first.
 _SUPPLY_STAYS = {"rule": 0, "lane": 1, "capacity": 2, "feedstock": 3, "minimum": 4, "demand": 5}
@@ -131,6 +132,8 @@ def _irreducible(
         if trial.ask([*limits, *always]).there is not False:
             break
         tried.append(_deleted(trial, _needed_by_proof(trial, limits, always), order, always))
+        if len(tried[0][0]) <= SHORT:
+            break
     return min(tried, key=lambda one: (not one[1], len(one[0])), default=([], True))
 
 
@@ -162,7 +165,7 @@ def _deleted(
         else:
             proved &= there is True
             waiting = waiting[1:]
-    return sorted(kept, key=lambda limit: limit.order), proved
+    return sorted(kept, key=lambda limit: (limit.rank, limit.order)), proved
 
 
 def nearest(trial: Trial, limit: CaseLimit) -> float | None:

@@ -141,8 +141,8 @@ def _out(console: Console, found: Explanation, year: int, most: int) -> None:
     console.print()
     heads: list[Any] = [("costs USD/t", "right"), ("in below", "right"), ("too dear", "right"), "instead of"]
     if rows:
-        console.print(table([f"out in {year}, nearest first", *heads], rows))
-    _more(console, len(mine) - most, "suppliers that are out")
+        console.print(table([f"out in {year}", *heads], rows))
+    _more(console, len(mine) - most, "suppliers that are out (nearest first)")
     if len(even):
         names = ", ".join(even["supplier"].head(3)) + (", ..." if len(even) > 3 else "")
         console.print(Text(f"{len(even)} more would do as well as those that are in: {plain(names)}", style="dim"))
