@@ -33,6 +33,7 @@ _SETTINGS = {
     "horizon": ("discount_rate", "price_base_year"),
     "network": ("lanes",),
     "solve": ("seconds", "gap", "threads"),
+    "risk": ("weight", "tail", "joint", "samples", "seed"),
 }
 
 

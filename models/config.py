@@ -65,6 +65,21 @@ class Solve(Strict):
     threads: Annotated[int, StrictType(), Field(ge=0, le=1024)] = 0
 
 
+class Risk(Strict):
+    """How disruptions weigh in the objective (contract section 2); off without a weight.
+
+    ``weight`` 0 minds the expected cost alone, 1 the tail alone; ``tail`` is the share of probability that counts as
+    the worst. ``joint``: scenarios strike independently, together too; ``samples`` and ``seed``: how many
+    combinations are listed, or drawn where there are more.
+    """
+
+    weight: ShareLimit | None = None
+    tail: Annotated[float, StrictType(), Field(gt=0, le=1)] = 0.1
+    joint: Annotated[bool, StrictType()] = False
+    samples: Annotated[int, StrictType(), Field(ge=1, le=100_000)] = 1000
+    seed: Annotated[int, StrictType(), Field(ge=0)] = 0
+
+
 class TableChange(Strict):
     """A change of table cells: set, scale or add numbers where columns match."""
 
@@ -121,6 +136,7 @@ class Settings(Strict):
     market: Market
     network: Network = Network()
     solve: Solve = Solve()
+    risk: Risk = Risk()
     rules: tuple[Rule, ...] = ()
     relaxed: tuple[Relaxed, ...] = ()
     scenarios: dict[str, Scenario] = Field(default_factory=dict)

@@ -17,6 +17,9 @@ COSTS = (
     "substitution", "shortage",
 )  # fmt: skip
 
+# Decided before anything happens, and paid whatever happens; the other families are paid as delivered.
+FIRST_STAGE = ("fixed", "capital", "grant", "holding")
+
 
 @dataclass(frozen=True)
 class CostVector:
@@ -168,6 +171,20 @@ def objective(layout: Layout) -> Floats:
     entries = cost_entries(layout)
     weighted = entries.usd_per_unit * layout.case.weights[entries.year]
     return np.bincount(entries.columns, weights=weighted, minlength=layout.width).astype(float)
+
+
+def delivered_objective(layout: Layout) -> Floats:
+    """The part of ``objective`` that is paid as delivered: without the families of FIRST_STAGE."""
+    entries = cost_entries(layout)
+    kept = ~np.isin(entries.family, [COSTS.index(name) for name in FIRST_STAGE])
+    weighted = entries.usd_per_unit[kept] * layout.case.weights[entries.year[kept]]
+    return np.bincount(entries.columns[kept], weights=weighted, minlength=layout.width).astype(float)
+
+
+def purchase_objective(layout: Layout) -> Floats:
+    """Discounted cost_usd_per_t of each production entry: what a cost multiple of a disruption multiplies."""
+    at = layout.production_supplier, layout.production_year
+    return np.asarray(layout.case.by_year("cost_usd_per_t")[at] * layout.case.weights[layout.production_year])
 
 
 def cost_materials(layout: Layout) -> Ints:

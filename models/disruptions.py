@@ -89,14 +89,14 @@ def scenario_effect(case: Case, scenario: str, year: int) -> Effect:
         hit = hits(case, row, year)
         share[hit] = np.minimum(share[hit], row["available_share"])
         cost[hit] = np.maximum(cost[hit], row["cost_multiple"])
-        named = _named(row, materials["material"].to_numpy(), materials["mineral"].to_numpy())
+        about = named(row, materials["material"].to_numpy(), materials["mineral"].to_numpy())
         at = np.array([row["market"] in ("", market) for market in markets], dtype=bool)
-        demand[np.ix_(at, named)] *= row["demand_multiple"]
+        demand[np.ix_(at, about)] *= row["demand_multiple"]
     return Effect(share, np.where(np.isfinite(cost), cost, 1.0), demand)
 
 
-def _named(row: dict[Any, Any], materials: Any, minerals: Any) -> Flags:
-    """Whether each material is one that the row is about."""
+def named(row: dict[Any, Any], materials: Any, minerals: Any) -> Flags:
+    """Whether each material is one that a row of disruptions.csv is about."""
     kept = np.ones(len(materials), dtype=bool)
     if row["material"]:
         kept &= materials == row["material"]
@@ -108,7 +108,7 @@ def _named(row: dict[Any, Any], materials: Any, minerals: Any) -> Flags:
 def hits(case: Case, row: dict[Any, Any], year: int) -> Flags:
     """Which suppliers a row of disruptions.csv hits: those selected that make the material or mineral."""
     table = case.suppliers
-    kept = _named(row, table["material"].to_numpy(), table["mineral"].to_numpy())
+    kept = named(row, table["material"].to_numpy(), table["mineral"].to_numpy())
     for key in SELECTORS:
         if row[key] and key == "bloc":
             kept &= table["country"].isin(case.bloc_members(row[key], year)).to_numpy()

@@ -12,13 +12,12 @@ import numpy as np
 from scipy import sparse
 
 from models.case import Floats
-from models.costs import COSTS, CostEntries, cost_entries
+from models.costs import COSTS, FIRST_STAGE, CostEntries, cost_entries
 from models.layout import Layout
 from optimizer.engine import Engine, EngineError, Limits
 from optimizer.program import Names, Program
 from optimizer.recourse import Chain
 
-SUNK = ("fixed", "capital", "grant", "holding")  # paid whatever happens
 MORE = ("shortage", "substituted")  # what a market may do beside receiving
 _QUICK = Limits(seconds=60.0, threads=1, presolve=False)
 
@@ -44,7 +43,7 @@ class UnitCosts:
 
     def __init__(self, layout: Layout, entries: CostEntries | None = None) -> None:
         entries = cost_entries(layout) if entries is None else entries
-        sunk = np.isin(entries.family, [COSTS.index(name) for name in SUNK])
+        sunk = np.isin(entries.family, [COSTS.index(name) for name in FIRST_STAGE])
         self._entries, self._sunk = entries, sunk
         self.usd = np.bincount(
             entries.columns[~sunk], weights=entries.usd_per_unit[~sunk], minlength=layout.width

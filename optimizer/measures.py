@@ -13,6 +13,7 @@ from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.tonnage import SMALLEST_T as SMALLEST_T
 from optimizer.tonnage import Tonnage
+from optimizer.two_stage_measures import Weighed, nothing_weighed
 from optimizer.year_measures import (
     capacity_table,
     expansion_table,
@@ -129,8 +130,12 @@ def rule_table(
 def tables_of(
     layout: Layout, rows: list[RuleRow], x: Floats, prices: dict[int, float] | None,
     found_apart: Mapping[int, tuple[float, str]] | None = None, survival: pd.DataFrame | None = None,
+    weighed: Weighed | None = None,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """All tables of a plan. ``found_apart`` and ``survival``: from ``risk_measures.risk_values``."""
+    """All tables of a plan. ``found_apart`` and ``survival``: from ``risk_measures.risk_values``; ``weighed``: from
+    ``two_stage_measures.weigh``, where disruptions are weighed.
+    """
+    weighed = nothing_weighed() if weighed is None else weighed
     tonnage = Tonnage(layout)
     mix = tonnage.measure(x)
     suppliers, expansion = supplier_table(layout, x), expansion_table(layout, x)
@@ -143,4 +148,5 @@ def tables_of(
         "capacity": capacity_table(suppliers, expanded), "stock": stock_table(layout, x),
         "substitution": substitution_table(layout, x),
         "survival": pd.DataFrame(columns=list(SURVIVAL)) if survival is None else survival,
+        "outcomes": weighed.outcomes, "outcome_shortage": weighed.shortage,
     }  # fmt: skip

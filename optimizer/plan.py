@@ -30,6 +30,8 @@ JSON_TABLES = {
                   "public_usd_per_y"),
     "stock": ("market", "material", "year", "built_t", "drawn_t", "end_t", "days"),
     "substitution": ("market", "material", "step", "year", "t"),
+    "outcomes": ("outcome", "probability", "tail_share", "response_usd", "total_usd", "more_usd", "shortage_usd"),
+    "outcome_shortage": ("outcome", "probability", "mineral", "material", "year", "required_t", "short_t"),
 }  # fmt: skip
 # Tables of a run folder: those, and what they add up to.
 RUN_TABLES = (*JSON_TABLES, "projects", "capacity")
@@ -40,8 +42,10 @@ class Plan:
     """A plan and everything measured on it, or a ``status`` without one.
 
     ``tables``: those of RUN_TABLES (long, units in the column names). ``status_quo``: the same tables for going on as
-    today, None where the case has none. Money is undiscounted USD a year except ``objective_usd``, the discounted
-    sum. ``cost_usd_per_y`` is what buyers pay, ``public_usd_per_y`` what the public pays beside it.
+    today, None where the case has none. ``two_stage``: the measures of a plan that weighs disruptions
+    (``two_stage_measures``), else None. Money is undiscounted USD a year except ``objective_usd``, the discounted sum
+    (or what ``two_stage`` defines). ``cost_usd_per_y`` is what buyers pay, ``public_usd_per_y`` what the public pays
+    beside it.
     """
 
     case: str
@@ -54,6 +58,7 @@ class Plan:
     gap: float | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     status_quo: dict[str, Any] | None = None
+    two_stage: dict[str, Any] | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
@@ -113,6 +118,7 @@ class Plan:
             table = self.tables.get(name)
             document[name] = [] if table is None else records(table[list(columns)])
         document.update(resilience=[])
+        document["two_stage"] = clean(self.two_stage)
         document["status_quo"] = None if self.status_quo is None else self._status_quo_json()
         document.update(changes=clean(self.changes), warnings=self.warnings, about=clean(self.about))
         if not self.ok:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
@@ -19,6 +19,7 @@ from models.layout import Layout, lay_out
 from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
 from optimizer.engine import EngineError, Limits, collection
+from optimizer.foresight import find_foresight
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
 from optimizer.repair import Repair
@@ -27,6 +28,9 @@ from optimizer.solving import Solved, loss_prices, solve
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
 from optimizer.survive_repair import find_repair_with_losses
 from optimizer.surviving import Survival
+from optimizer.two_stage import TwoStage
+from optimizer.two_stage_measures import Weighed, weigh
+from optimizer.unanswered import find_unanswered
 
 Say = Callable[[str], None]
 
@@ -143,7 +147,11 @@ def _as_planned(
     rows = _rows(layout, quo)
     say("solving")
     solved = solve(layout, rows, limits, log)
-    if solved.status == "infeasible":
+    if solved.status == "infeasible" and solved.two is not None and solve(layout, rows, limits, weighs=False).has_plan:
+        say("looking for what cannot be answered")
+        with collection(on=True):
+            _unanswered(plan, solved.two, rows, limits)
+    elif solved.status == "infeasible":
         say("looking for what cannot hold together")
         with collection(on=True):  # many models, one after the other
             repair = find_repair_with_losses(layout, rows, limits)
@@ -164,22 +172,56 @@ def _as_planned(
     say("auditing")
     plan.gap = solved.gap
     prices = loss_prices(solved, solved.solution) if solved.prices is not None and solved.solution else None
-    measure(plan, case, quo, layout, rows, solved.x, solved.prices, solved.survival, prices)
+    weighed = None
+    if solved.two is not None:
+        say("weighing the outcomes")
+        weighed = _weighed(plan, solved, limits)
+    measure(plan, case, quo, layout, rows, solved.x, solved.prices, solved.survival, prices, weighed)
     return case
+
+
+def _weighed(plan: Plan, solved: Solved, limits: Limits) -> Weighed:
+    """The plan measured over its outcomes, and what knowing more would be worth."""
+    assert solved.two is not None
+    began = time.perf_counter()
+    foresight = find_foresight(solved.two, solved.rows, replace(limits, threads=1))
+    bound = solved.solution.bound if solved.solution is not None else float("nan")
+    gap = max(0.0, solved.solution.objective - bound) if solved.solution is not None and isfinite(bound) else 0.0
+    weighed = weigh(solved.two, solved.x, foresight, gap)
+    plan.about["seconds"]["weigh"] = round(time.perf_counter() - began, 4)
+    plan.about["responses"] = solved.two.count
+    return weighed
+
+
+def _unanswered(plan: Plan, two: TwoStage, rows: list[RuleRow], limits: Limits) -> None:
+    """Say which requirements no plan could meet after some outcome."""
+    found = find_unanswered(two, rows, limits)
+    plan.repair = found
+    plan.conflict = [{key: value for key, value in item.items() if key != "needed"} for item in found]
+    if found:
+        plan.warnings.append(
+            "a plan is there, but not one that meets every requirement after every outcome: where a requirement may "
+            "be missed, give it a price (demand.csv: shortage_usd_per_t)"
+        )
+    else:
+        plan.warnings.append("which requirements are missed was not decided (time, or the solver's tolerance)")
 
 
 def measure(
     plan: Plan, case: Case, quo: StatusQuo | None, layout: Layout, rows: list[RuleRow], x: Any,
     prices: dict[int, float] | None = None, survival: Survival | None = None,
-    losses: dict[tuple[int, str], float] | None = None,
+    losses: dict[tuple[int, str], float] | None = None, weighed: Weighed | None = None,
 ) -> None:  # fmt: skip
     """Fill a plan with everything measured at the values x of a layout, and audit it.
 
-    ``prices`` of rule rows, and ``losses``: of each loss of a survive row; none where the plan has none.
+    ``prices`` of rule rows, and ``losses``: of each loss of a survive row; none where the plan has none. ``weighed``:
+    the plan over its outcomes, where they count.
     """
     apart = risk_values(layout, rows, x, survival, losses)
-    plan.tables = tables_of(layout, rows, x, prices, apart.values, apart.survival)
+    plan.tables = tables_of(layout, rows, x, prices, apart.values, apart.survival, weighed)
     _fill(plan, layout, x)
+    if weighed is not None:
+        plan.two_stage, plan.objective_usd = weighed.summary, weighed.objective_usd
     if quo is not None and quo.ok:
         plan.status_quo = _summary(quo)
     plan.audit = _audited(plan, case, quo, status_quo=False)

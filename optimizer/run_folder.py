@@ -192,6 +192,7 @@ def read_run(folder: str | Path) -> Plan:
             audit=document["audit"], run=str(path.parent),
         )  # fmt: skip
         plan.tables = {name: read_table(path.parent / "tables" / f"{name}.csv") for name in RUN_TABLES}
+        plan.two_stage = document.get("two_stage")
         quo = document["status_quo"]
         if quo is not None:
             quo["cost_usd_per_y"] = {int(year): value for year, value in quo["cost_usd_per_y"].items()}
@@ -206,7 +207,7 @@ def read_run(folder: str | Path) -> Plan:
 _TEXT = frozenset(
     ("supplier", "name", "country", "controller", "channel", "mineral", "material", "stage", "origin", "destination",
      "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost", "step",
-     "lose", "largest_point")
+     "lose", "largest_point", "outcome")
 )  # fmt: skip
 
 

@@ -17,13 +17,13 @@ from models.layout import FAMILIES, Layout
 from models.rule_rows import RuleRow
 from models.rules import Cut, SurviveCut
 from optimizer.certificate import Certificate
-from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter, spread
 from optimizer.engine import Engine, Limits, Solution
+from optimizer.formulating import formulate
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
-from optimizer.stamping import stamp
 from optimizer.surviving import Survival
+from optimizer.two_stage import TwoStage, response_units
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Solved:
     solution: Solution | None = None
     survival: Survival | None = None
     survive_cuts: list[SurviveCut] = field(default_factory=list)
+    two: TwoStage | None = None
 
     @property
     def has_plan(self) -> bool:
@@ -74,6 +75,7 @@ def column_units(program: Program, layout: Layout, columns: Ints) -> Floats:
     units[columns[present]] = scale[present]
     for place, (_, flow) in program.names.places("touched"):
         units[place] = layout.scale_t[layout.flow_material[flow]]
+    response_units(program, layout, units)
     return units
 
 
@@ -109,22 +111,27 @@ def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
     return found
 
 
-def solve(layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | None = None) -> Solved:
-    """The least-cost plan over the layout that keeps the rule rows, or why there is none (``status``)."""
+def solve(
+    layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | None = None, weighs: bool = True
+) -> Solved:
+    """The least-cost plan over the layout that keeps the rule rows, or why there is none (``status``).
+
+    ``weighs`` off: as if nothing could happen, whatever ``[risk]`` of the case says.
+    """
     began = time.perf_counter()
-    program = stamp(layout, rows, compile_model)
+    program, own, two = formulate(layout, rows, weighs=weighs)
     columns = np.arange(layout.width)
     stamped = time.perf_counter()
     engine = Engine(program, column_units(program, layout, columns), log, tie_break(program, layout, columns))
     loaded = time.perf_counter()
-    survival = Survival(layout, rows, program)
+    survival = Survival(layout, rows, own)
     cutter = Cutter(layout, rows, columns, survival=survival)
     certified, solution = cutter.optimum(engine, limits)
     solved = Solved(
         layout, rows, solution.status, spread(solution.x, columns), solution.gap, certified, columns,
         whole_numbers=bool(program.integer.any()), solution=solution,
         certificate=solution.certificate, cuts=cutter.cuts, iterations=solution.iterations,
-        survival=survival, survive_cuts=cutter.survive_cuts,
+        survival=survival, survive_cuts=cutter.survive_cuts, two=two,
         seconds={"stamp": stamped - began, "load": loaded - stamped,
                  "solve": time.perf_counter() - loaded, "highs": cutter.seconds + survival.seconds},
     )  # fmt: skip

@@ -1,0 +1,32 @@
+"""The whole program of a case: years stamped, rules, and responses to outcomes where the objective weighs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.layout import Layout
+from models.rule_rows import RuleRow
+from optimizer.compiling import compile_model
+from optimizer.program import Program
+from optimizer.stamping import stamp
+from optimizer.two_stage import TwoStage, with_responses
+
+
+def weighs_outcomes(layout: Layout) -> bool:
+    """Whether disruptions are in the objective."""
+    return layout.case.settings.risk.weight is not None and not layout.status_quo
+
+
+def formulate(
+    layout: Layout, rows: Sequence[RuleRow], formulated: dict[bytes, Program] | None = None, weighs: bool = True
+) -> tuple[Program, Program, TwoStage | None]:
+    """The program that is solved, the plan's own part of it, and its outcomes (None where they do not count).
+
+    Without outcomes the two programs are the same. ``formulated`` keeps compiled templates from call to call.
+    ``weighs`` off: outcomes do not count.
+    """
+    own = stamp(layout, rows, compile_model, formulated)
+    if not (weighs and weighs_outcomes(layout)):
+        return own, own, None
+    two = TwoStage.of(layout, own)
+    return with_responses(two), own, two
