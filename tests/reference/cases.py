@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .random_risk import averse
 from .random_rules import KINDS, RISK_KINDS, Drawn, draw_rules, to_toml
 from .random_years import grow, year_rules
 
@@ -48,6 +49,7 @@ class Case:
         self.markets = ["home"] + self.r.sample(["japan", "korea", "spot"], self.r.choice([0, 1, 1, 2]))
         self.tables: dict[str, Table] = {name: [] for name in TABLES}
         self.scale: dict[str, float] = {}  # tonnes that a mineral moves
+        self.aversion: dict[str, float] = {}  # section [risk] of case.toml
 
     def some(self, low: float, high: float, digits: int = 2) -> float:
         return round(self.r.uniform(low, high), digits)
@@ -341,6 +343,8 @@ class Case:
             toml += "[market.countries]\n" + "".join(f'{m} = "{abroad[m]}"\n' for m in self.markets if m in abroad)
         toml += '[network]\nlanes = "listed"\n' if self.listed else ""
         toml += "[solve]\nseconds = 120\ngap = 1e-7\n"
+        if self.aversion:
+            toml += "[risk]\n" + "".join(f"{key} = {value}\n" for key, value in self.aversion.items())
         (folder / "case.toml").write_text(toml + to_toml(rules), encoding="utf-8")
 
 
@@ -355,13 +359,14 @@ def random_case(
     growth: bool = False,
     spacing: int | None = None,
     disruptions: bool = False,
+    risk: bool = False,
 ) -> Path:
     """Write the case of `seed`. `rules`: kinds to use, one each; or how many of any kind; None = 0 to 4 of any kind.
 
     Without `integers` there are neither lots nor fixed charges nor rules of kind `suppliers`. `growth`: expansions
     (with `integers` some to be opened), stock, substitution, supports, and rules about them. `spacing`: so many
     years from each horizon year to the next. Kinds `provenance` and `survive` (or `disruptions`) bring surge and
-    scenarios with them.
+    scenarios with them. ``risk``: two to four scenarios, and a section [risk] that weighs them.
     """
     folder = Path(folder)
     case = Case(seed, most_suppliers, years)
@@ -393,5 +398,34 @@ def random_case(
     if growth:
         grow(case, integers, today=any(rule.get("of") == "premium" for rule in listed))
         listed += [] if rules == 0 else year_rules(case)
+    if risk:
+        averse(case)
     case.write(folder, listed)
     return folder
+
+
+def random_two_stage(
+    seed: int,
+    folder: Path | str,
+    *,
+    rules: Sequence[str] | int | None = None,
+    integers: bool | None = None,
+    growth: bool | None = None,
+    years: int | None = None,
+    most_suppliers: int = 18,
+) -> Path:
+    """A random case with scenarios and a section [risk]; what is None is chosen by the seed.
+
+    One in six has integers (and is kept small), half have expansion and stock, a third no rules, the rest one or two.
+    """
+    integers = seed % 6 == 5 if integers is None else integers
+    return random_case(
+        seed,
+        folder,
+        rules=seed % 3 if rules is None else rules,
+        integers=integers,
+        years=years or (2 if integers else None),
+        most_suppliers=min(most_suppliers, 12) if integers else most_suppliers,
+        growth=seed % 2 == 1 if growth is None else growth,
+        risk=True,
+    )

@@ -82,7 +82,7 @@ class Program:
 
     def _cut(self, relaxed: bool) -> np.ndarray | None:
         worst = 0.0
-        for _ in range(120):
+        for _ in range(400):
             x = self._linear(np.array(self.low), np.array(self.high)) if relaxed else self._integer()
             if x is None:
                 return None

@@ -102,6 +102,7 @@ class Case:
     lane_rows: list[dict[str, str]]
     rules: list[dict[str, Any]]
     disruptions: list[dict[str, str]]
+    aversion: dict[str, Any] = field(default_factory=dict)  # section [risk] of case.toml
     growth: dict[str, Growth] = field(default_factory=dict)
     base: dict[tuple[str, str], float] = field(default_factory=dict)  # (supplier, column) of credits, grants, floors
     stocks: dict[tuple[str, str], Stock] = field(default_factory=dict)  # (market, material)
@@ -376,4 +377,5 @@ def read(folder: Path | str) -> Case:
         stocks=stocks,
         substitution={key: sorted(rows) for key, rows in substitution.items()},
         disruptions=table(folder, "disruptions"),
+        aversion=toml.get("risk", {}),
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import rules as rule_rows
 from .program import INF, Expr, Program, total, value
 from .read import Case, Supplier, read
+
+if TYPE_CHECKING:
+    from .two_stage import TwoStage
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Answer:
     capital_by_material: dict[tuple[int, str], float] = field(default_factory=dict)
     expanded: dict[tuple[str, int], float] = field(default_factory=dict)
     stock: dict[tuple[str, str, int], float] = field(default_factory=dict)  # at year end
+    two_stage: TwoStage | None = None  # where section [risk] of case.toml gives a weight
 
 
 @dataclass
@@ -42,6 +47,7 @@ class Year:
     cost: dict[str, Expr] = field(default_factory=dict)  # by the material that it belongs to
     public: dict[str, Expr] = field(default_factory=dict)
     capital: dict[str, Expr] = field(default_factory=dict)
+    first: dict[str, Expr] = field(default_factory=dict)  # of the cost: fixed, capital less grants, holding
     grown: dict[str, Expr] = field(default_factory=dict)  # usable of a supplier's expansions
 
     def pay(self, material: str, usd: float, amount: Expr, purse: str = "cost") -> None:
@@ -96,7 +102,8 @@ def build_up(case: Case, program: Program, net: dict[int, Year], decisions: Deci
                 amounts += [(g.opening, decisions.opened[s.id, a])] if g.opening else []
                 for usd, amount in amounts:
                     now.pay(s.material, usd * g.annuity, amount, "capital")
-                    now.pay(s.material, usd * g.annuity * (1.0 - grant), amount)
+                    for purse in ("cost", "first"):
+                        now.pay(s.material, usd * g.annuity * (1.0 - grant), amount, purse)
                     now.pay(s.material, usd * g.annuity * grant, amount, "public")
     for place, stock in case.stocks.items():
         before: Expr | None = None
@@ -108,7 +115,8 @@ def build_up(case: Case, program: Program, net: dict[int, Year], decisions: Deci
             terms += [] if before is None else [(-1.0, before)]
             start = stock.opening if before is None else 0.0
             program.row(total(*terms), low=start, high=start)
-            net[year].pay(place[1], stock.hold, end)
+            for purse in ("cost", "first"):
+                net[year].pay(place[1], stock.hold, end, purse)
             before = end
         assert before is not None
         program.row(before, low=stock.closing)
@@ -150,7 +158,8 @@ def network(case: Case, program: Program, year: int, quo: bool) -> Year:
         supported(case, now, s, year, made)
         if s.fixed or (s.lot and not quo):
             used = program.switch(made, limit)
-            now.pay(s.material, s.fixed, used)
+            for purse in ("cost", "first"):
+                now.pay(s.material, s.fixed, used, purse)
             if not quo:
                 program.row(total((1.0, made), (-s.lot, used)), low=0.0)
         pool = case.pool(s.input, year) if s.input else None
@@ -164,7 +173,7 @@ def network(case: Case, program: Program, year: int, quo: bool) -> Year:
     return now
 
 
-def supported(case: Case, now: Year, s: Supplier, year: int, made: Expr) -> None:
+def unit_usd(case: Case, s: Supplier, year: int) -> tuple[float, float]:
     """What buyers pay for a tonne, and what the public pays of it: credits, and floors above the reference price."""
     cost, price = case.cost(s, year), case.materials[s.material].price
     credit = case.support(s, "credit_share", year) * max(cost, 0.0) + case.support(s, "credit_usd_per_t", year)
@@ -172,8 +181,13 @@ def supported(case: Case, now: Year, s: Supplier, year: int, made: Expr) -> None
     asked = cost - credit
     with_floor = max(asked - top_up, min(asked, price)) if top_up else asked
     public = case.growth[s.id].payer == "public"
-    now.pay(s.material, with_floor + (0.0 if public else top_up), made)
-    now.pay(s.material, credit + (top_up if public else 0.0), made, "public")
+    return with_floor + (0.0 if public else top_up), credit + (top_up if public else 0.0)
+
+
+def supported(case: Case, now: Year, s: Supplier, year: int, made: Expr) -> None:
+    buyers, public = unit_usd(case, s, year)
+    now.pay(s.material, buyers, made)
+    now.pay(s.material, public, made, "public")
 
 
 def balances(case: Case, program: Program, year: int, now: Year, quo: bool) -> None:
@@ -221,8 +235,17 @@ def balances(case: Case, program: Program, year: int, now: Year, quo: bool) -> N
 
 
 def solve(case_dir: Path | str, *, rules: bool = True) -> Answer:
-    """The least-cost plan of a case folder, with its rules or without."""
+    """The least-cost plan of a case folder, with its rules or without; with a risk weight the two-stage program."""
     case = read(case_dir)
+    if "weight" in case.aversion:
+        from . import two_stage
+
+        return two_stage.solve_case(case, rules=rules)
+    return finish(case, *plan_of(case, rules))
+
+
+def plan_of(case: Case, rules: bool) -> tuple[Program, dict[int, Year], Decisions]:
+    """The undisturbed plan as a program without an objective yet."""
     program = Program()
     net = {y: network(case, program, y, quo=False) for y in case.years}
     decisions = decide(case, program)
@@ -238,7 +261,7 @@ def solve(case_dir: Path | str, *, rules: bool = True) -> Answer:
             return sum(usd for (y, m), usd in known[0].cost_by_material.items() if y == year and m in scope)
 
         rule_rows.apply(case, program, net, quo_cost)
-    return finish(case, program, net, decisions)
+    return program, net, decisions
 
 
 def status_quo(case_dir: Path | str) -> Answer:
@@ -262,7 +285,12 @@ def finish(case: Case, program: Program, net: dict[int, Year], decisions: Decisi
     x = program.solve()
     if x is None:
         return Answer("infeasible")
-    answer = Answer("optimal", float(np.dot(program.cost, x)))
+    return report(case, net, decisions, x, float(np.dot(program.cost, x)))
+
+
+def report(case: Case, net: dict[int, Year], decisions: Decisions, x: np.ndarray, objective: float) -> Answer:
+    """The plan that the solution says."""
+    answer = Answer("optimal", objective)
     for year, now in net.items():
         answer.cost_by_material.update({(year, m): value(expr, x) for m, expr in now.cost.items()})
         answer.public_by_material.update({(year, m): value(expr, x) for m, expr in now.public.items()})
