@@ -25,8 +25,6 @@ Exit codes: 0 done, 1 our fault, 2 wrong input, 3 no plan can meet the rules, 4 
 USAGE: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever this typer keeps it
 
 
-# Named by the contract, not delivered yet: refused by name.
-LATER = ("--risk-weight", "--tail")
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -37,6 +35,7 @@ def optimize(
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     stage: o.StageName = "delivered",
     status_quo: o.StatusQuo = False, relax: o.Relax = False, out: o.Out = None, show_year: o.Compare = None,
     json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
@@ -52,7 +51,8 @@ def optimize(
               "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
               "max-hhi": max_hhi}  # fmt: skip
     rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
-    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers,
+                                (risk_weight, tail, joint))  # fmt: skip
     raise typer.Exit(commands.optimize(case, request, status_quo, relax, out, show_year, json, quiet, verbose))
 
 
@@ -60,6 +60,7 @@ def optimize(
 def check(
     case: o.CaseName = "us", minerals: o.Minerals = None, years: o.Years = None, scenarios: o.Scenarios = None,
     levers: o.Levers = None, sets: o.Sets = None, demand_scale: o.DemandScale = None, no_rules: o.NoRules = False,
+    risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
     """Read every table, list every problem, sizes and coverage; nothing is solved or written.
@@ -68,7 +69,8 @@ def check(
     """
     from optimizer import commands
 
-    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, [], levers)
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, [], levers,
+                           (risk_weight, tail, joint))  # fmt: skip
     raise typer.Exit(commands.check(case, request, json, quiet))
 
 
@@ -201,9 +203,6 @@ def _global(
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code; every error becomes a message or a JSON document."""
     as_json = "--json" in arguments
-    later = next((word for word in arguments if word.partition("=")[0] in LATER), None)
-    if later is not None and (later.startswith("-") or later == arguments[0]):
-        return _failed(as_json, "error", [{"message": f"this version of oremix has no {later} yet"}], 2)
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
         code = app(arguments, standalone_mode=False)

@@ -22,7 +22,8 @@ def alternatives(
     scenarios: o.Scenarios = None, levers: o.Levers = None, sets: o.Sets = None, demand_scale: o.DemandScale = None,
     no_rules: o.NoRules = False, min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None,
     min_recycled: o.MinRecycled = None, max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None,
-    max_supplier: o.MaxSupplier = None, max_hhi: o.MaxHhi = None, bans: o.Bans = None, stock_days: o.StockDays = None,
+    max_supplier: o.MaxSupplier = None, max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None,
+    stock_days: o.StockDays = None, risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     stage: o.StageName = "delivered", out: o.Out = None, show_year: o.Compare = None, json: o.Json = False,
     quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -38,8 +39,9 @@ def alternatives(
     shares = {"min-domestic": min_domestic, "min-allied": min_allied, "min-recycled": min_recycled,
               "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
               "max-hhi": max_hhi}  # fmt: skip
-    rules = o.flag_rules(stage, shares, bans or [], stock_days)
-    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
+    rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers,
+                                (risk_weight, tail, joint))  # fmt: skip
     spare = o.share("--slack", slack)
     code = alternatives_commands.alternatives(case, request, spare, plans, out, show_year, json, quiet, verbose)
     raise typer.Exit(code)

@@ -27,7 +27,8 @@ def frontier(
     scenarios: o.Scenarios = None, levers: o.Levers = None, sets: o.Sets = None, demand_scale: o.DemandScale = None,
     no_rules: o.NoRules = False, min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None,
     min_recycled: o.MinRecycled = None, max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None,
-    max_supplier: o.MaxSupplier = None, max_hhi: o.MaxHhi = None, bans: o.Bans = None,
+    max_supplier: o.MaxSupplier = None, max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None,
+    stock_days: o.StockDays = None, risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     stage: o.StageName = "delivered", out: o.Out = None, json: o.Json = False, quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -44,8 +45,9 @@ def frontier(
     shares = {"min-domestic": min_domestic, "min-allied": min_allied, "min-recycled": min_recycled,
               "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
               "max-hhi": max_hhi}  # fmt: skip
-    rules = o.flag_rules(stage, shares, bans or [])
-    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
+    rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
+    request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers,
+                                (risk_weight, tail, joint))  # fmt: skip
     raise typer.Exit(frontier_commands.frontier(case, request, trade, stage, keep, out, json, quiet, verbose))
 
 

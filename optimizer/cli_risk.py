@@ -28,6 +28,7 @@ def stress(
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     stage: o.StageName = "delivered", out: o.Out = None, show_year: o.Compare = None, json: o.Json = False,
     quiet: o.Quiet = False, verbose: o.Verbose = False,
 ) -> None:  # fmt: skip
@@ -48,7 +49,8 @@ def stress(
                   "max-incumbent": max_incumbent, "max-country": max_country, "max-supplier": max_supplier,
                   "max-hhi": max_hhi}  # fmt: skip
         rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
-        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
+        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers,
+                                (risk_weight, tail, joint))  # fmt: skip
     raise typer.Exit(
         stress_commands.stress(case, request, lose or [], months, pairs, out, show_year, json, quiet, verbose)
     )

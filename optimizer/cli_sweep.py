@@ -53,6 +53,7 @@ def sweep(
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     stage: o.StageName = "delivered",
     out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -75,7 +76,8 @@ def sweep(
         code = sweep_commands.resume_sweep(resume, cluster, show_year, json, quiet, verbose)
     else:
         rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
-        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
+        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers,
+                                (risk_weight, tail, joint))  # fmt: skip
         asked = sweep_commands.Asked(vary or [], sample, method, seed)
         code = sweep_commands.sweep(case, request, asked, cluster, out, show_year, json, quiet, verbose)
     raise typer.Exit(code)
@@ -100,6 +102,7 @@ def sensitivity(
     min_domestic: o.MinDomestic = None, min_allied: o.MinAllied = None, min_recycled: o.MinRecycled = None,
     max_incumbent: o.MaxIncumbent = None, max_country: o.MaxCountry = None, max_supplier: o.MaxSupplier = None,
     max_hhi: o.MaxHhi = None, bans: o.Bans = None, survive: o.Survive = None, stock_days: o.StockDays = None,
+    risk_weight: o.RiskWeight = None, tail: o.Tail = None, joint: o.Joint = False,
     stage: o.StageName = "delivered",
     out: o.Out = None, show_year: o.Compare = None, json: o.Json = False, quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -122,7 +125,8 @@ def sensitivity(
         code = sweep_commands.resume_sensitivity(resume, correlate, cluster, show_year, json, quiet)
     else:
         rules = o.flag_rules(stage, shares, bans or [], stock_days, survive)
-        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers)
+        request = o.request_of(minerals, years, scenarios, sets, demand_scale, no_rules, rules, levers,
+                                (risk_weight, tail, joint))  # fmt: skip
         asked = sweep_commands.Asked(vary or [], sample, "sobol", seed, correlate)
         code = sweep_commands.sensitivity(case, request, asked, cluster, out, show_year, json, quiet, verbose)
     raise typer.Exit(code)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from optimizer.console import plain, table, tonnes
 from optimizer.plan import Plan
+from optimizer.two_stage_views import unanswered
 from optimizer.views import denominators, limit_text
 
 MOST_ROWS = 12  # with more than that, sets are told by names alone unless more is asked for
@@ -33,6 +34,9 @@ def infeasible(console: Console, plan: Plan, verbose: bool = False) -> None:
             console.print(Text(f"  {plain(item['material'])}: no supplier has incumbent_t that could grow to it"))
         return
     rules_alone = bool(plan.repair) and all(item["what"] == "rule" for item in plan.repair)
+    if any(item.get("kind") == "outcome" for item in plan.repair):
+        unanswered(console, plan)
+        return
     console.print(Text("No plan can meet the rules and the demand together.", style="bold red"))
     _repairs(console, plan)
     _conflicts(console, plan, verbose)

@@ -66,6 +66,20 @@ StockDays = Annotated[
     float | None,
     typer.Option(help="Least days of requirement in stock at the end of each year.", rich_help_panel=_RULES),
 ]
+_WEIGH = "Disruptions in the objective"
+RiskWeight = Annotated[
+    str | None,
+    typer.Option(metavar="W", help="Weigh what may happen (disruptions.csv): 0 expected cost alone, 1 the tail alone.",
+                 rich_help_panel=_WEIGH),
+]  # fmt: skip
+Tail = Annotated[
+    str | None,
+    typer.Option(metavar="SHARE", help="Share of probability that counts as the worst (default 10%).",
+                 rich_help_panel=_WEIGH),
+]  # fmt: skip
+Joint = Annotated[
+    bool, typer.Option("--joint", help="Scenarios strike independently, several at once too.", rich_help_panel=_WEIGH)
+]
 StageName = Annotated[
     str,
     typer.Option("--stage", help="Where the rules by flag apply: delivered, extraction, ...", rich_help_panel=_RULES),
@@ -145,8 +159,9 @@ def flag_rules(
 def request_of(
     minerals: list[str] | None, years: list[int] | None, scenarios: list[str] | None, sets: list[str] | None,
     demand_scale: float | None, no_rules: bool, rules: list[dict[str, Any]], levers: list[str] | None = None,
+    risk: tuple[str | None, str | None, bool] = (None, None, False),
 ) -> Request:  # fmt: skip
-    """The request of the common flags."""
+    """The request of the common flags. ``risk``: what --risk-weight, --tail and --joint say."""
     from models.changes import Request, parse_set
     from models.problems import CaseError, Problem
     from optimizer.levers import parse_levers
@@ -154,7 +169,20 @@ def request_of(
     if demand_scale is not None and not 0 <= demand_scale < 1e6:
         raise CaseError([Problem("--demand-scale", "must be a factor, 0 or more", value=str(demand_scale))])
     return Request(
-        scenarios=scenarios or (), sets=[parse_set(text) for text in sets or ()], rules=rules,
+        scenarios=scenarios or (), sets=[*_risk_sets(*risk), *(parse_set(text) for text in sets or ())], rules=rules,
         levers=parse_levers(*levers or ()), minerals=minerals or (), years=years or (), demand_scale=demand_scale,
         no_rules=no_rules,
     )  # fmt: skip
+
+
+def _risk_sets(weight: str | None, tail: str | None, joint: bool) -> list[tuple[str, Any]]:
+    """The settings of ``[risk]`` that flags ask for."""
+    from models.problems import CaseError, Problem
+
+    found: list[tuple[str, Any]] = [] if weight is None else [("risk.weight", share("--risk-weight", weight))]
+    if tail is not None:
+        value = share("--tail", tail)
+        if not value:
+            raise CaseError([Problem("--tail", "must be a share above 0, as 0.1 or 10%", value=tail)])
+        found.append(("risk.tail", value))
+    return [*found, ("risk.joint", True)] if joint else found

@@ -60,7 +60,7 @@ def find_unanswered(two: TwoStage, rows: Sequence[RuleRow], limits: Limits) -> l
         material = str(case.materials["material"].iloc[layout.requirement_material[r]])
         for o in np.flatnonzero(two.copy_of[:, number] == copy).tolist():
             found.append({
-                "what": "demand", "name": markets[layout.requirement_market[r]],
+                "what": "demand", "kind": "outcome", "name": markets[layout.requirement_market[r]],
                 "mineral": str(case.materials["mineral"].iloc[layout.requirement_material[r]]), "material": material,
                 "year": case.years[layout.requirement_year[r]], "member": two.outcomes[o + 1].name,
                 "limit": float(asked[k]), "needed": float(asked[k] * (1 - lost)),

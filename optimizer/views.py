@@ -14,6 +14,7 @@ from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
 from optimizer.sentences import cost_sentence
 from optimizer.terminal_charts import against_first, against_today
+from optimizer.two_stage_views import weighed
 from optimizer.year_views import build_up, built_compared, cost_rows
 
 CHANNELS = (
@@ -35,6 +36,8 @@ KEY_COLUMNS = {
     "expansion": ("supplier", "year", "t", "opened", "usable_from", "usd_per_y", "public_usd_per_y"),
     "stock": ("market", "material", "year", "built_t", "drawn_t", "end_t", "days"),
     "provenance": ("material", "year", "country", "least_t", "most_t", "most_share"),
+    "outcomes": ("outcome", "probability", "tail_share", "total_usd", "more_usd"),
+    "outcome_shortage": ("outcome", "material", "year", "required_t", "short_t"),
     "survival": ("rule", "material", "year", "lose", "served", "serve"),
 }
 
@@ -72,6 +75,7 @@ def answer(console: Console, plan: Plan, year: int | None) -> None:
     _minerals(console, plan, at)
     build_up(console, plan, lambda year: {name: mix_bar(mix) for name, mix in _mix(plan.tables, year).items()})
     against_today(console, plan, at)
+    weighed(console, plan)
     _binding(console, plan)
     _short(console, plan)
     _proof(console, plan)
