@@ -17,13 +17,12 @@ import pandas as pd
 from models.case import Case, Floats
 from models.layout import Layout, lay_out
 from models.rule_rows import Linear, RuleRow, RuleRows
-from optimizer.compiling import compile_model
 from optimizer.curves import JOINT, Curve, counted_curve, exact_curve, thinned, total, traced_curve
 from optimizer.engine import Engine, EngineError, Limits
+from optimizer.formulating import formulate
 from optimizer.measures import SMALLEST_T
 from optimizer.solving import column_units, tie_break
 from optimizer.splitting import Part, split
-from optimizer.stamping import stamp
 from optimizer.status_quo import find_status_quo, has_status_quo
 from optimizer.threads import in_threads
 from optimizer.tightest import tightest
@@ -139,7 +138,7 @@ def _today(case: Case, limits: Limits) -> Mapping[tuple[str, str, int], float]:
 
 
 def _split(layout: Layout, rows: Sequence[RuleRow], trade: Trade, limits: Limits) -> list[TradePart]:
-    program = stamp(layout, rows, compile_model)
+    program, _, _ = formulate(layout, rows)
     columns = np.arange(layout.width)
     unit, ties = column_units(program, layout, columns), tie_break(program, layout, columns)
     return [TradePart(part, layout, rows, trade, limits, ties[part.columns])

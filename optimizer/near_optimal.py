@@ -37,6 +37,7 @@ from optimizer.solving import solve, without_idle
 from optimizer.stamping import stamp
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
 from optimizer.surviving import Survival
+from optimizer.two_stage_measures import weigh
 
 Say = Callable[[str], None]
 BY = ("supplier", "country", "channel")
@@ -128,7 +129,8 @@ def run_alternatives(
                       "alternative": name, "slack": slack}  # fmt: skip
         plan.changes = [item.as_dict() for item in case.changes]
         survival = Survival(near.layout, near.rows, near.stamped) if near.survives else None
-        measure(plan, case, near.quo, near.layout, near.rows, x, survival=survival)
+        weighed = None if near.two is None else weigh(near.two, x)
+        measure(plan, case, near.quo, near.layout, near.rows, x, survival=survival, weighed=weighed)
         assert plan.objective_usd is not None
         plan.gap = max(0.0, plan.objective_usd - near.least) / max(abs(near.least), 1e-9)
         kept.append(plan)
@@ -178,8 +180,11 @@ class _Near:
             )
         self.x, self.units = solved.x, engine.column_unit
         self.survives = any(row.kind == "survive" for row in self.rows)
+        self.two = solved.two
         self.stamped = stamp(self.layout, self.rows, compile_model) if self.survives else engine.program
         self.least = float(engine.program.cost[: self.layout.width] @ self.x)
+        if self.two is not None and solved.solution is not None:  # responses are in it
+            self.least = solved.solution.objective
         cost = np.flatnonzero(engine.program.cost)
         most = self.least + slack * abs(self.least)
         self.cost = engine.program.cost

@@ -18,6 +18,7 @@ import numpy as np
 
 from models.case import Case, Floats
 from models.changes import Request, change, current_value
+from models.costs import objective
 from models.existing import extent
 from models.lanes import Ints
 from models.layout import Layout, lay_out
@@ -26,6 +27,7 @@ from models.rule_rows import RuleRow, RuleRows
 from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter
 from optimizer.engine import Engine, Limits, Solution, collection
+from optimizer.formulating import weighs_outcomes
 from optimizer.patches import Compiled, NotPatched, Patches
 from optimizer.program import Program
 from optimizer.solving import column_units, solve, tie_break, without_idle
@@ -44,7 +46,8 @@ class Outcome:
     discounted cost per unit. ``solution`` also has the prices of the engine's rows and the reduced costs. ``case``
     and ``rows`` are the case and its rule rows at this point, made when asked for. ``reason``: why there is no plan,
     in words; "" where there is one. ``patched``: whether the point was a patch; ``cuts``: the rule row of each tangent
-    that stood behind the program's own rows; ``highs_seconds``: time inside HiGHS' runs.
+    that stood behind the program's own rows; ``highs_seconds``: time inside HiGHS' runs. ``weighed_usd``: the
+    objective where disruptions are weighed, else None.
     """
 
     inputs: Mapping[str, float]
@@ -58,6 +61,7 @@ class Outcome:
     patched: bool = False
     cuts: tuple[int, ...] = ()
     highs_seconds: float = 0.0
+    weighed_usd: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -66,7 +70,9 @@ class Outcome:
 
     @property
     def objective_usd(self) -> float | None:
-        """Discounted cost of the plan; None where there is none."""
+        """Discounted cost of the plan (``weighed_usd``, where disruptions are weighed); None where there is none."""
+        if self.weighed_usd is not None and self.ok:
+            return self.weighed_usd
         return float(self.cost @ self.x) if self.ok else None
 
     def cost_usd_per_y(self) -> dict[int, float]:
@@ -119,7 +125,11 @@ class WhatIf:
         self.layout = lay_out(case)
         self.within = extent(case)
         survives = any(rule.kind == "survive" for rule in case.rules)
-        self.rebuilds = "a survive rule is solved by cuts of its own" if survives else self._reach()
+        self.rebuilds = (
+            "a survive rule is solved by cuts of its own" if survives
+            else "disruptions are weighed: the responses belong to each point" if weighs_outcomes(self.layout)
+            else self._reach()
+        )  # fmt: skip
         self.engine: Engine | None = None
         self.cutter: Cutter | None = None
         self.patches: Patches | None = None
@@ -270,6 +280,9 @@ class WhatIf:
         found = Outcome(dict(inputs), solved.status, layout, self, solution=solved.solution,
                         cost=solved.engine.program.cost[: layout.width],
                         highs_seconds=solved.seconds["highs"])  # fmt: skip
+        if solved.two is not None:
+            found.cost = objective(layout)
+            found.weighed_usd = solved.solution.objective if solved.solution is not None else None
         if found.ok:
             found.x = solved.x
         else:
