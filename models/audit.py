@@ -18,6 +18,7 @@ import pandas as pd
 from models.audit_facts import TOLERANCE, Facts, Lanes, records, room, text
 from models.audit_risk import check_risk
 from models.audit_rules import check_costs, check_rules, claims_of
+from models.audit_two_stage import TwoStageClaims, check_two_stage
 from models.audit_years import Claimed, Paid, check_years
 
 if TYPE_CHECKING:
@@ -55,7 +56,15 @@ CHECKS = {
     "public_year": "what the public pays in a year is the sum of its parts",
     "cost": "each cost of each mineral and year, from tables and flows",
     "year_cost": "the cost of each year is the sum of its costs",
-    "objective": "the objective is the discounted sum over the calendar years that each horizon year stands for",
+    "objective": "the objective is the discounted sum over the calendar years that each horizon year stands for; with "
+    "a risk weight W it is first-stage cost + (1 - W) expected + W CVaR of the responses",
+    "risk_weight": "the risk weight is 0 to 1, the tail above 0 and at most 1",
+    "scenario_rows": "the scenarios are those of disruptions.csv and nothing happens, with their probabilities",
+    "first_stage": "first-stage cost is what is paid whatever happens: fixed, capital less grants, holding; discounted",
+    "response": "the response to a scenario is the cheapest that the plan leaves; if nothing happens, the plan itself",
+    "expected_cost": "the expected cost is the mean over the scenarios of first-stage and response cost",
+    "cvar": "the CVaR is the mean cost of the worst tail of the probability, cut within a scenario if need be",
+    "worst_cost": "the worst cost is that of the dearest scenario of a probability above 0",
     "rule_rows": "the rows of the rules are those that are due, each once",
     "rule_limit": "the limit of each row is the rule's own, or the one that replaced it",
     "rule_value": "the value of each row follows from the tables and flows",
@@ -75,6 +84,7 @@ class Answer:
     drawn_t (a year), end_t. substitution: market, material, step, year, t.
     ``status_quo``: made by going on as today, so that capacities, limits and rules do not apply.
     ``status_quo_usd_per_y``: (mineral or "", year) -> cost of going on as today, which a premium is counted from.
+    ``two_stage``: what a plan made with a risk weight says of the scenarios; ``objective_usd`` is then that of both.
     """
 
     suppliers: pd.DataFrame
@@ -90,6 +100,7 @@ class Answer:
     objective_usd: float
     status_quo: bool = False
     status_quo_usd_per_y: Mapping[tuple[str, str, int], float] | None = None
+    two_stage: TwoStageClaims | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,11 @@ def audit(case: Case, answer: Answer) -> list[Finding]:
     paid = _flows(facts, lanes, plan, answer.status_quo, found)
     _balances(facts, plan, answer.status_quo, found)
     _markets(facts, plan, claims, answer.status_quo, found)
-    costs = check_costs(facts, plan, answer, claims, paid, lanes.largest, found)
+    costs, undisturbed = check_costs(facts, plan, answer, claims, paid, lanes.largest, found)
+    if answer.two_stage is not None:
+        check_two_stage(facts, lanes, plan, claims, answer.two_stage, undisturbed, found)
+        claimed = answer.two_stage.objective_usd
+        found.same("objective", "objective_usd", answer.objective_usd, claimed, 1e-9 * abs(claimed))
     if not answer.status_quo:
         check_rules(facts, plan, answer, costs, found)
         check_risk(facts, lanes, plan, claims, claims_of(answer), found)

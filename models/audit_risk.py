@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.audit_facts import TOLERANCE, records, room, text
+from models.audit_lp import Lp
 
 if TYPE_CHECKING:
     from models.audit import Findings, Plan
@@ -94,51 +95,6 @@ def _subjects(facts: Facts, rule: Any) -> list[str]:
     ]  # fmt: skip
 
 
-# ---- a small linear program, for scipy
-
-
-@dataclass
-class _Lp:
-    """min cost x, low <= A x <= high, 0 <= x <= upper."""
-
-    cost: list[float] = field(default_factory=list)
-    upper: list[float] = field(default_factory=list)
-    terms: list[tuple[int, int, float]] = field(default_factory=list)  # row, column, value
-    low: list[float] = field(default_factory=list)
-    high: list[float] = field(default_factory=list)
-
-    def column(self, upper: float = np.inf, cost: float = 0.0) -> int:
-        self.cost.append(cost)
-        self.upper.append(upper)
-        return len(self.cost) - 1
-
-    def row(self, terms: Iterable[tuple[int, float]], low: float, high: float) -> int:
-        self.terms += [(len(self.low), column, value) for column, value in terms]
-        self.low.append(low)
-        self.high.append(high)
-        return len(self.low) - 1
-
-    def solve(self) -> Any:
-        """scipy's result; ``None`` where nothing is feasible."""
-        from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import csr_matrix
-
-        if not self.cost:
-            return np.zeros(0) if all(low <= 0 <= high for low, high in zip(self.low, self.high, strict=True)) else None
-        options: dict[str, Any] = {}
-        if self.low:
-            at, columns, values = zip(*self.terms, strict=True) if self.terms else ((), (), ())
-            matrix = csr_matrix((values, (at, columns)), shape=(len(self.low), len(self.cost)))
-            options["constraints"] = LinearConstraint(matrix, np.array(self.low), np.array(self.high))
-        bounds = Bounds(np.zeros(len(self.cost)), np.array(self.upper))
-        answer = milp(np.array(self.cost), bounds=bounds, **options)
-        if answer.status == 2:
-            return None
-        if answer.x is None:
-            raise RuntimeError(f"the audit's own program could not be solved: {answer.message}")
-        return answer.x
-
-
 # ---- survive: the network of a year after a loss
 
 
@@ -152,7 +108,7 @@ class _Network:
             name: facts.capacity[name, year] + years.usable(name, year) if facts.active(name, year) else 0.0
             for name in facts.makers
         }  # fmt: skip
-        self.chain = _chains(facts)
+        self.chain = chains(facts)
         able = {name for name in facts.makers if self.made[name] > 0 or (facts.surge[name] > 0 and self.most[name] > 0)}
         self.makers: dict[str, list[str]] = defaultdict(list)  # chain -> suppliers that can make anything
         for name in sorted(able):
@@ -198,7 +154,7 @@ class _Network:
         """Sum of missing shares where each material is asked for as a share; and the share of ``most`` delivered
         where the others come first.
         """
-        facts, year, lp = self.facts, self.year, _Lp()
+        facts, year, lp = self.facts, self.year, Lp()
         made = {name: lp.column(limit) for name, limit in zip(self.makers[chain], limits, strict=True)}
         out: dict[tuple[str, str], list[int]] = defaultdict(list)
         come: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -248,7 +204,7 @@ class _Network:
         return min(max(start, 0.0) * 12.0 / months, np.inf if np.isnan(most) else most)
 
 
-def _chains(facts: Facts) -> dict[str, str]:
+def chains(facts: Facts) -> dict[str, str]:
     """Material -> a name for all materials that suppliers link it with."""
     name = {material: material for material in facts.mineral}
     links = [(maker.material, maker.input) for maker in facts.makers.values() if maker.input]
@@ -355,7 +311,7 @@ def _check_trail(facts: Facts, plan: Plan, rule: Any, year: int, rows: list[_Cla
 def _least_above(facts: Facts, plan: Plan, rule: Any, year: int, touched: set[str], base: Mapping[str, float],
                  shares: Mapping[str, float], caps: Mapping[str, float] | None = None) -> float:  # fmt: skip
     """Least sum, over materials, of the touched share above the share given, at most ``caps`` of it."""
-    lp = _Lp()
+    lp = Lp()
     part: dict[tuple[str, str, str], tuple[int, float]] = {}  # flow -> column of its touched tonnes, all its tonnes
     out: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     come: dict[str, list[tuple[int, float]]] = defaultdict(list)
@@ -407,10 +363,16 @@ def _selected(facts: Facts, where: Any, year: int) -> Iterable[str]:
 
 def scenario_left(facts: Facts, scenario: str, year: int) -> dict[str, float]:
     """Share left of each supplier in a scenario of disruptions.csv: the least of the rows that hit it."""
-    left = dict.fromkeys(facts.makers, 1.0)
+    hits = struck(facts, scenario, year)
+    return {name: min((share for share, _ in hits.get(name, ())), default=1.0) for name in facts.makers}
+
+
+def struck(facts: Facts, scenario: str, year: int) -> dict[str, list[tuple[float, float]]]:
+    """Supplier -> (available share, cost multiple) of each row of the scenario that hits it."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     columns = ("scenario", "country", "controller", "bloc", "supplier", "channel", "material", "mineral",
-               "available_share")  # fmt: skip
-    for name, *named, share in records(facts.case.tables["disruptions"], *columns):
+               "available_share", "cost_multiple")  # fmt: skip
+    for name, *named, share, multiple in records(facts.case.tables["disruptions"], *columns):
         country, controller, bloc, supplier, channel, material, mineral = map(text, named)
         if name != scenario:
             continue
@@ -422,5 +384,5 @@ def scenario_left(facts: Facts, scenario: str, year: int) -> dict[str, float]:
                 and material in ("", maker.material) and mineral in ("", facts.mineral[maker.material])
             )  # fmt: skip
             if hit:
-                left[maker_id] = min(left[maker_id], share)
-    return left
+                found[maker_id].append((share, multiple))
+    return found

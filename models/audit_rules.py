@@ -24,8 +24,10 @@ Key = tuple[str, str, str, str, str, str, int]  # rule, kind, bound, mineral, ma
 def check_costs(
     facts: Facts, plan: Plan, answer: Answer, claims: Claimed, moved: list[Paid], dearest_lane: list[float],
     found: Findings,
-) -> Costs:  # fmt: skip
+) -> tuple[Costs, tuple[float, float]]:  # fmt: skip
     """The costs as tables and flows give them: to buyers (all, capital) and to the public, undiscounted.
+
+    Beside them their discounted sum, which is the objective of a plan made without a risk weight, and its room, USD.
 
     Every claim of the answer is compared with them and findings added to ``found``. ``moved``: what the flows
     cost; ``dearest_lane``: the largest freight (USD per t) and duty (share) of lanes.csv.
@@ -54,12 +56,13 @@ def check_costs(
     for year, weight in zip(facts.years, facts.weights(), strict=True):
         due = sum(usd for _, _, at, usd in paid if at == year)
         total, room = total + weight * due, room + weight * slack[year]
-    found.same("objective", "objective_usd", answer.objective_usd, total, room)
+    if answer.two_stage is None:
+        found.same("objective", "objective_usd", answer.objective_usd, total, room)
     by_material: Costs = {"all": defaultdict(float), "capital": defaultdict(float), "public": defaultdict(float)}
     for part, listed in (("all", paid), ("capital", [p for p in paid if p[0] == "capital"]), ("public", claims.public)):
         for _, material, year, usd in listed:
             by_material[part][material, year] += usd
-    return by_material
+    return by_material, (total, room)
 
 
 def _compare(

@@ -20,7 +20,8 @@ ENGINE, COMPILER = "optimizer/engine.py", "optimizer/compiling.py"
 COMPILER_TAKES = {"LinearStandardFormCompiler", "BlockData"}
 # The audit works everything out anew: it may know none of these.
 AUDIT = (
-    "models/audit.py", "models/audit_facts.py", "models/audit_risk.py", "models/audit_rules.py", "models/audit_years.py",
+    "models/audit.py", "models/audit_facts.py", "models/audit_lp.py", "models/audit_risk.py", "models/audit_rules.py",
+    "models/audit_two_stage.py", "models/audit_years.py",
 )  # fmt: skip
 UNKNOWN_TO_AUDIT = {
     f"models.{name}"
