@@ -264,7 +264,7 @@ def claims_of(plan: Plan, case: Case, folder: Path) -> TwoStageClaims:
     )  # fmt: skip
 
 
-SEEDS = [*range(5), *range(6, 11), 12, 13, 15, 16, 17, 20, 23, 25, 29, 33, 37]
+SEEDS = [0, 1, 2, 3, 4, 6, 7, 9, 10, 13, 16, 17, 23, 25, 29, 37]  # some optimum undisturbed; in 1 a scenario is not met
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -283,15 +283,15 @@ def test_every_response_of_a_random_plan_agrees_with_the_second_implementation(s
     if missed:
         return
     assert found == []
-    for name, (_, usd) in claims.scenarios.items():
-        worse = scenario(name, usd=1e-5 * max(abs(usd), 1.0))(answer)
-        assert ("response", name) in {(f.check, f.where) for f in audit(case, worse)}
+    worse = {name: (share, usd + 1e-5 * max(abs(usd), 1.0)) for name, (share, usd) in claims.scenarios.items()}
+    found = audit(case, claim(scenarios=worse)(answer))
+    assert {(finding.check, finding.where) for finding in found} == {("response", name) for name in worse}
 
 
 def test_some_random_plans_carry_stock_and_expansion_into_the_responses(tmp_path: Path) -> None:
     """The test above is not about nothing."""
     kinds: set[str] = set()
-    for seed in (1, 3, 7):
+    for seed in (1, 17):
         folder = random_two_stage(seed, tmp_path / f"risk{seed}")
         plan = optimize(undisturbed(folder, tmp_path / f"case{seed}"))
         kinds |= {name for name in ("stock", "expansion", "substitution", "shortage") if len(plan.tables[name])}
