@@ -7,7 +7,7 @@ From the plan's tables alone: first-stage cost; the cheapest response to each sc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,11 +67,16 @@ def check_two_stage(
     if not (0 <= weight <= 1 and 0 < tail <= 1):
         found.note("risk_weight", "weight and tail", weight, tail)
         return
-    probability = _probabilities(facts)
+    settings = facts.case.settings.risk
+    if settings.weight is not None:
+        found.same("risk_weight", "weight", weight, settings.weight, 0.0)
+        found.same("risk_weight", "tail", tail, settings.tail, 0.0)
+    probability = _joint(facts, claims, found) if settings.joint else _probabilities(facts)
     for name in probability.keys() - claims.scenarios.keys():
         found.note("scenario_rows", name, 0, 1, "a scenario is left out")
     for name in claims.scenarios.keys() - probability.keys():
         found.note("scenario_rows", name, 1, 0, "no such scenario in disruptions.csv")
+    rows = _Rows(facts)
     total, slack = undisturbed
     first = _first_stage(facts, plan, years)
     found.same("first_stage", "first_stage_usd", claims.first_stage_usd, first, max(TOLERANCE * abs(first), slack))
@@ -81,7 +86,7 @@ def check_two_stage(
     for name, share in probability.items():
         usd, near = total - first, slack
         if name != NOTHING:
-            effect = _effect(facts, name)
+            effect = rows.effect(name.split("+"))
             answers = [part.respond(effect) for part in parts]
             usd = sum(answer[0] for answer in answers)
             near = sum(answer[1] for answer in answers)
@@ -125,7 +130,38 @@ def _probabilities(facts: Facts) -> dict[str, float]:
     listed: dict[str, float] = {
         str(name): float(share) for name, share in records(facts.case.tables["disruptions"], "scenario", "probability")
     }
-    return {NOTHING: max(1.0 - sum(listed.values()), 0.0), **listed}
+    likely = {name: share for name, share in listed.items() if share > 0}
+    return {NOTHING: max(1.0 - sum(listed.values()), 0.0), **likely}
+
+
+def _joint(facts: Facts, claims: TwoStageClaims, found: Findings) -> dict[str, float]:
+    """Scenarios that strike together: the probability of each combination claimed, which add up to 1.
+
+    Packages strike independently; within one, the less likely comes only with the likelier. Where there are more
+    combinations than samples, each is claimed as often as it was drawn: a whole number of times.
+    """
+    causes: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    columns = ["scenario", "probability"] + ["package"] * ("package" in facts.case.tables["disruptions"])
+    for name, share, *package in records(facts.case.tables["disruptions"], *columns):
+        cause = ("package", text(package[0])) if package and text(package[0]) else ("", str(name))
+        causes[cause][str(name)] = float(share)
+    total = sum(share for share, _ in claims.scenarios.values())
+    found.same("scenario_rows", "probabilities together", total, 1.0, 1e-9)
+    samples = facts.case.settings.risk.samples
+    drawn = np.prod([len(listed) + 1.0 for listed in causes.values()]) > samples
+    known = {name for listed in causes.values() for name in listed}
+    probability: dict[str, float] = {}
+    for outcome, (claimed, _) in claims.scenarios.items():
+        names = set() if outcome == NOTHING else set(outcome.split("+"))
+        if not names <= known:
+            continue
+        share = 1.0
+        for listed in causes.values():
+            inside = [p for name, p in listed.items() if name in names]
+            outside = [p for name, p in listed.items() if name not in names]
+            share *= max(min(inside, default=1.0) - max(outside, default=0.0), 0.0)
+        probability[outcome] = round(claimed * samples) / samples if drawn else share
+    return probability
 
 
 def _first_stage(facts: Facts, plan: Plan, years: Claimed) -> float:
@@ -138,23 +174,42 @@ def _first_stage(facts: Facts, plan: Plan, years: Claimed) -> float:
     return usd
 
 
-def _effect(facts: Facts, scenario: str) -> _Effect:
-    left, dearer = {}, {}
-    for year in facts.years:
-        for name, hits in struck(facts, scenario, year).items():
-            left[name, year] = min(share for share, _ in hits)
-            dearer[name, year] = max(multiple for _, multiple in hits)
-    wanted: dict[Place, float] = {}
-    columns = ("scenario", "market", "material", "mineral", "demand_multiple")
-    rows = [row[1:] for row in records(facts.case.tables["disruptions"], *columns) if row[0] == scenario]
-    for market, material, _ in facts.required:
-        factor = 1.0
-        for where, what, mineral, multiple in rows:
-            if (text(where) in ("", market) and text(what) in ("", material)
-                    and text(mineral) in ("", facts.mineral[material])):  # fmt: skip
-                factor *= multiple
-        wanted[market, material] = factor
-    return _Effect(left, dearer, wanted)
+class _Rows:
+    """What the rows of disruptions.csv do, by scenario; worked out once."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        columns = ("scenario", "market", "material", "mineral", "demand_multiple")
+        self.demand = list(records(facts.case.tables["disruptions"], *columns))
+        self.hits: dict[str, dict[tuple[str, int], list[tuple[float, float]]]] = {}
+
+    def _struck(self, scenario: str) -> dict[tuple[str, int], list[tuple[float, float]]]:
+        if scenario not in self.hits:
+            self.hits[scenario] = {
+                (name, year): hits for year in self.facts.years
+                for name, hits in struck(self.facts, scenario, year).items()
+            }  # fmt: skip
+        return self.hits[scenario]
+
+    def effect(self, scenarios: Sequence[str]) -> _Effect:
+        """What scenarios do together."""
+        facts = self.facts
+        left: dict[tuple[str, int], float] = {}
+        dearer: dict[tuple[str, int], float] = {}
+        for scenario in scenarios:
+            for key, hits in self._struck(scenario).items():
+                left[key] = min(left.get(key, 1.0), *(share for share, _ in hits))
+                dearer[key] = max(dearer.get(key, -np.inf), *(multiple for _, multiple in hits))
+        wanted: dict[Place, float] = {}
+        rows = [row[1:] for row in self.demand if row[0] in scenarios]
+        for market, material, _ in facts.required:
+            factor = 1.0
+            for where, what, mineral, multiple in rows:
+                if (text(where) in ("", market) and text(what) in ("", material)
+                        and text(mineral) in ("", facts.mineral[material])):  # fmt: skip
+                    factor *= multiple
+            wanted[market, material] = factor
+        return _Effect(left, dearer, wanted)
 
 
 # ---- the response of one chain

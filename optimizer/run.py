@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.audit import Answer, audit
+from models.audit_two_stage import TwoStageClaims
 from models.case import Case, Change
 from models.changes import Request, change
 from models.costs import cost_entries, objective
@@ -337,6 +338,22 @@ def _audited(plan: Plan, case: Case, quo: StatusQuo | None, status_quo: bool) ->
         costs=tables["costs"], expansion=tables["expansion"], stock=tables["stock"],
         substitution=tables["substitution"], cost_usd_per_y=plan.cost_usd_per_y,
         public_usd_per_y=plan.public_usd_per_y, objective_usd=plan.objective_usd,
-        status_quo=status_quo, status_quo_usd_per_y=today,
+        status_quo=status_quo, status_quo_usd_per_y=today, two_stage=_claims(plan),
     )  # fmt: skip
     return [finding.as_dict() for finding in audit(case, answer)]
+
+
+def _claims(plan: Plan) -> TwoStageClaims | None:
+    """What a plan says of the outcomes; None where disruptions do not count."""
+    two = plan.two_stage
+    if two is None:
+        return None
+    table = plan.tables["outcomes"]
+    scenarios = {
+        name: (float(p), float(usd))
+        for name, p, usd in zip(table["outcome"], table["probability"], table["response_usd"], strict=True)
+    }
+    return TwoStageClaims(
+        two["risk_weight"], two["tail"], scenarios, two["first_stage_usd"], two["expected_usd"], two["cvar_usd"],
+        two["worst_usd"], two["objective_usd"],
+    )  # fmt: skip

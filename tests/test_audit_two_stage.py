@@ -22,7 +22,7 @@ from tests.reference import two_stage
 from tests.reference.cases import random_two_stage
 from tests.test_audit_years import answer_of
 
-CASES = Path(__file__).parent / "cases_two_stage"
+CASES = Path(__file__).parent / "cases"
 Edit = Callable[[Answer], Answer]
 
 

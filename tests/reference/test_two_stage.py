@@ -13,7 +13,7 @@ from .read import read
 from .solve import solve
 from .test_reference import check
 
-CASES = sorted(p.parent for p in (Path(__file__).parents[1] / "cases_two_stage").glob("*/expected.json"))
+CASES = sorted(p.parent for p in (Path(__file__).parents[1] / "cases").glob("two_stage_*/expected.json"))
 
 
 def test_there_are_cases() -> None:
