@@ -77,7 +77,8 @@ def stock_table(layout: Layout, x: Floats) -> pd.DataFrame:
     """Stock of each market and material in each year: put in and drawn (net, t a year), and at year end (t).
 
     ``days`` is the stock at year end in days of the year's requirement; ``book_usd`` the opening stock at its book
-    value. A plan that puts in and draws in one year is shown by the difference.
+    value. A plan that puts in and draws in one year is shown by the difference; where disruptions are weighed in full,
+    since a response puts in what the plan does, but draws as it likes.
     """
     case = layout.case
     market, material = (case.stock[name].to_numpy()[layout.stock_place] for name in ("market", "material"))
@@ -85,7 +86,7 @@ def stock_table(layout: Layout, x: Floats) -> pd.DataFrame:
     built, drawn = np.zeros(len(end)), np.zeros(len(end))
     if layout.sizes["built"]:
         built, drawn = x[layout.columns("built")], x[layout.columns("drawn")]
-    both = np.minimum(built, drawn)
+    both = np.minimum(built, drawn) if case.settings.risk.weight is None else np.zeros(len(end))
     years = np.array(case.years)[layout.stock_year]
     required = np.array(
         [case.required.get(key, 0.0) for key in zip(market, material, years.tolist(), strict=True)], dtype=float
@@ -99,7 +100,7 @@ def stock_table(layout: Layout, x: Floats) -> pd.DataFrame:
         "market": market, "mineral": case.materials["mineral"].reindex(material).to_numpy(), "material": material,
         "year": years, "built_t": np.where(built - both < small, 0.0, built - both),
         "drawn_t": np.where(drawn - both < small, 0.0, drawn - both), "end_t": np.where(end < small, 0.0, end),
-        "days": np.divide(365.0 * end, required, out=np.full(len(end), np.nan), where=required > 0),
+        "days": np.divide(365.0 * np.maximum(end, 0.0), required, out=np.full(len(end), np.nan), where=required > 0),
         "hold_usd_per_y": hold * end, "book_usd": opening * value,
     })  # fmt: skip
 
