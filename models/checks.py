@@ -43,6 +43,17 @@ def check_case(case: Case, problems: Problems, recheck_cells: bool = False) -> N
     check_years(sound, problems)
     check_rows(sound, problems)
     check_rules(sound, problems)
+    _risk(sound, problems)
+
+
+def _risk(case: Case, problems: Problems) -> None:
+    """Settings of [risk] that do nothing as they stand."""
+    weight, table = case.settings.risk.weight, case.tables["disruptions"]
+    if weight is None and case.raw.get("risk"):
+        listed = ", ".join(case.raw["risk"])
+        problems.warn(f"[risk] {listed} does nothing without a weight: disruptions are not weighed")
+    elif weight is not None and not (table["probability"] > 0).any():
+        problems.warn("[risk] weight: disruptions.csv lists nothing that can happen, so it changes nothing")
 
 
 def _sound(case: Case, problems: Problems) -> Case | None:

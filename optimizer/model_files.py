@@ -17,6 +17,7 @@ from models.rules import Cut, SurviveCut
 from models.trails import trail_groups
 from optimizer.compiling import compile_model
 from optimizer.engine import EngineError, Limits, plain_highs
+from optimizer.formulating import formulate, weighs_outcomes
 from optimizer.plan import Plan
 from optimizer.program import Program
 from optimizer.solving import solve
@@ -45,8 +46,8 @@ def write_model(plan: Plan, path: Path) -> ModelFile:
     quo = bool(plan.about.get("status_quo"))
     layout = lay_out(case, status_quo=quo)
     rows, cuts, losses = ([], [], []) if quo else _rules(case, layout)
-    program = compile_model(build(layout, rows, cuts, losses))
-    naming = Naming(layout, rows, cuts, losses)
+    program = _whole(layout, rows, cuts, losses)
+    naming = Naming(layout, rows, cuts, losses, program)
     about = f"oremix {plan.about.get('oremix')}, case {plan.about.get('fingerprint')}; USD, t a year; names: MATHS.md"
     _write(program, unique(naming.columns(program)), unique(naming.rows_of(program)), path)
     _head(path, about)
@@ -59,6 +60,20 @@ def write_model(plan: Plan, path: Path) -> ModelFile:
         path.unlink(missing_ok=True)
         raise EngineError(f"the file reads back to {found:.10g} USD; the run has {plan.objective_usd:.10g}")
     return ModelFile(*program.matrix.shape, len(cuts) + len(losses), found)
+
+
+def _whole(
+    layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[Cut], losses: Sequence[SurviveCut]
+) -> Program:  # fmt: skip
+    """The whole program as the formulation compiles; with responses to outcomes, where disruptions are weighed."""
+    if not weighs_outcomes(layout):
+        return compile_model(build(layout, rows, cuts, losses))
+    program, _, _ = formulate(layout, rows)
+    every = [cut.terms for cut in cuts] + [cut.terms for cut in losses]
+    terms = [(linear.columns, linear.coefficients) for linear in every]
+    limits = [-cut.terms.constant for cut in cuts] + [cut.limit for cut in losses]
+    names = [("hhi_cut", n) for n in range(len(cuts))] + [("survive_cut", n) for n in range(len(losses))]
+    return program.with_rows(terms, limits, names)
 
 
 def _write(program: Program, columns: Sequence[str], rows: Sequence[str], path: Path) -> None:
@@ -112,8 +127,10 @@ class Naming:
     """Readable names of columns and rows: the family of MATHS.md and what the entry is, flow(origin,home,...)."""
 
     def __init__(
-        self, layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[Cut], losses: Sequence[SurviveCut] = ()
-    ) -> None:
+        self, layout: Layout, rows: Sequence[RuleRow], cuts: Sequence[Cut], losses: Sequence[SurviveCut] = (),
+        program: Program | None = None,
+    ) -> None:  # fmt: skip
+        self.program = program
         self.layout, self.rules, self.cuts, self.losses = layout, rows, cuts, losses
         self.trails = list(trail_groups(rows))
         case = layout.case
@@ -212,6 +229,19 @@ class Naming:
         return row.rule, row.bound, row.mineral, row.material, row.member, row.year
 
     _supplier_count = _rule_row
+
+    def _response(self, index: tuple[int, int]) -> tuple[Any, ...]:
+        """Copy of the network, and what it chooses there."""
+        copy, column = index
+        family = next(name for name, start in reversed(self.layout.offsets.items()) if start <= column)
+        return copy + 1, self._name(family, column - self.layout.offsets[family])
+
+    def _response_row(self, index: tuple[int, int]) -> tuple[Any, ...]:
+        copy, row = index
+        if row < 0:
+            return copy + 1, "response_at_most", *self._production(-1 - row)
+        assert self.program is not None
+        return copy + 1, self._name(*self.program.rows[row])
 
     def _hhi_cut(self, number: int) -> tuple[Any, ...]:
         return *self._rule_row(self.cuts[number].row), number + 1

@@ -147,4 +147,7 @@ class RowMaker:
             return np.full(len(self.measures), np.nan)
         if self._reader is None or self._reader.layout is not outcome.layout:
             self._reader = Reader(outcome.layout, self.measures)
-        return self._reader.read(outcome.cost, outcome.x)
+        row = self._reader.read(outcome.cost, outcome.x)
+        if outcome.weighed_usd is not None:
+            row[0] = outcome.weighed_usd
+        return row

@@ -19,9 +19,13 @@ def cost_sentence(plan: Plan) -> str:
     if plan.about.get("status_quo"):
         word = "Going on as today"
     assert plan.objective_usd is not None
-    text = f"{word}: {money(plan.objective_usd)} USD in all (present value {plan.years[0]})"
+    usd, weighs = plan.objective_usd, ""
+    if plan.two_stage is not None:  # today's cost is one where nothing happens
+        usd = float(plan.two_stage["undisturbed_usd"])
+        word, weighs = f"{word} with disruptions weighed", " where nothing happens"
+    text = f"{word}: {money(usd)} USD in all{weighs} (present value {plan.years[0]})"
     if plan.status_quo is not None and not plan.about.get("status_quo"):
-        text += f", {against(plan.objective_usd, plan.status_quo['objective_usd'])} than going on as today"
+        text += f", {against(usd, plan.status_quo['objective_usd'])} than going on as today"
     return text + "."
 
 
