@@ -17,6 +17,7 @@ from models.rules import Cut, SurviveCut, tangent
 from optimizer.engine import Engine, EngineError, Limits, Solution
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
+from optimizer.response_cuts import ResponseCut, ResponseCuts, rows_of
 from optimizer.searches import solve_by_parts
 from optimizer.surviving import Survival
 
@@ -50,6 +51,7 @@ class Cutter:
     slack_column: dict[int, int] = field(default_factory=dict)
     survival: Survival | None = None
     survive_cuts: list[SurviveCut] = field(default_factory=list)
+    responses: ResponseCuts | None = None
 
     def solve(self, engine: Engine, limits: Limits) -> Solution:
         """The optimum with all HHI rows kept; raises ``EngineError`` if a cut does not move the point."""
@@ -67,7 +69,10 @@ class Cutter:
             found = [cut for cut in cuts if cut is not None]
             failed = self._failed(x, solution.x)
             if not found and not failed:
-                return solution
+                if not self._answered(engine, x, solution):
+                    return solution
+                last = np.zeros(0)
+                continue
             if len(last) and np.abs(x - last).max() <= _STALL * max(1.0, float(np.abs(x).max())):
                 # with slack (looking for a repair) the point is good enough: its limits are measured, not proved
                 if self.slack_column or (all(self._close(number, x) for number in curved) and not failed):
@@ -174,7 +179,25 @@ class Cutter:
     @property
     def _cutting(self) -> bool:
         """Whether there are rules that hold through cuts alone."""
-        return bool(self._curved) or (self.survival is not None and bool(self.survival.groups))
+        survives = self.survival is not None and bool(self.survival.groups)
+        return bool(self._curved) or survives or self.responses is not None
+
+    def _answered(self, engine: Engine, x: Floats, solution: Solution) -> bool:
+        """Add the cuts of responses that cost more than the point counts for them; whether there were any."""
+        if self.responses is None:
+            return False
+        first = self.responses.first
+        paid = solution.x[first : first + self.responses.two.count]
+        cuts = self.responses.cuts(x, paid, solution.objective)
+        self.answer(engine, cuts)
+        return bool(cuts)
+
+    def answer(self, engine: Engine, cuts: Sequence[ResponseCut]) -> None:
+        """Add the cuts of responses to an engine's program."""
+        assert self.responses is not None
+        if cuts:
+            terms, limits = rows_of(cuts, self.columns, self.responses.first)
+            engine.add_rows(terms, limits, [("response_cut", cut.copy) for cut in cuts])
 
     def _failed(self, x: Floats, raw: Floats) -> list[SurviveCut]:
         """The cuts of the losses that the point fails; what its slack gives up is not asked."""

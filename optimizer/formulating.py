@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from models.layout import Layout
 from models.rule_rows import RuleRow
 from optimizer.compiling import compile_model
 from optimizer.program import Program
 from optimizer.stamping import stamp
-from optimizer.two_stage import TwoStage, with_responses
+from optimizer.two_stage import TwoStage, with_costs, with_responses
 
 
 def weighs_outcomes(layout: Layout) -> bool:
@@ -18,15 +20,19 @@ def weighs_outcomes(layout: Layout) -> bool:
 
 
 def formulate(
-    layout: Layout, rows: Sequence[RuleRow], formulated: dict[bytes, Program] | None = None, weighs: bool = True
-) -> tuple[Program, Program, TwoStage | None]:
+    layout: Layout, rows: Sequence[RuleRow], formulated: dict[bytes, Program] | None = None, weighs: bool = True,
+    most_rows: float = np.inf,
+) -> tuple[Program, Program, TwoStage | None]:  # fmt: skip
     """The program that is solved, the plan's own part of it, and its outcomes (None where they do not count).
 
     Without outcomes the two programs are the same. ``formulated`` keeps compiled templates from call to call.
-    ``weighs`` off: outcomes do not count.
+    ``weighs`` off: outcomes do not count. Responses of more than ``most_rows`` rows are left to cuts, where the
+    program has no whole numbers.
     """
     own = stamp(layout, rows, compile_model, formulated)
     if not (weighs and weighs_outcomes(layout)):
         return own, own, None
     two = TwoStage.of(layout, own)
+    if two.height > most_rows and not own.integer.any():
+        return with_costs(two)[0], own, two
     return with_responses(two), own, two

@@ -22,6 +22,7 @@ from optimizer.engine import Engine, Limits, Solution
 from optimizer.formulating import formulate
 from optimizer.measures import SMALLEST_T
 from optimizer.program import Program
+from optimizer.response_cuts import ResponseCuts
 from optimizer.surviving import Survival
 from optimizer.two_stage import TwoStage, response_units
 
@@ -47,6 +48,7 @@ class Solved:
     survival: Survival | None = None
     survive_cuts: list[SurviveCut] = field(default_factory=list)
     two: TwoStage | None = None
+    rounds: int = 0
 
     @property
     def has_plan(self) -> bool:
@@ -112,20 +114,25 @@ def tie_break(program: Program, layout: Layout, columns: Ints) -> Floats:
 
 
 def solve(
-    layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | None = None, weighs: bool = True
-) -> Solved:
+    layout: Layout, rows: Sequence[RuleRow], limits: Limits, log: Path | None = None, weighs: bool = True,
+    most_rows: float = np.inf,
+) -> Solved:  # fmt: skip
     """The least-cost plan over the layout that keeps the rule rows, or why there is none (``status``).
 
-    ``weighs`` off: as if nothing could happen, whatever ``[risk]`` of the case says.
+    ``weighs`` off: as if nothing could happen, whatever ``[risk]`` of the case says. ``most_rows``: responses of more
+    rows than that are solved one by one, and become cuts; in a program without whole numbers.
     """
     began = time.perf_counter()
-    program, own, two = formulate(layout, rows, weighs=weighs)
+    program, own, two = formulate(layout, rows, weighs=weighs, most_rows=most_rows)
     columns = np.arange(layout.width)
     stamped = time.perf_counter()
     engine = Engine(program, column_units(program, layout, columns), log, tie_break(program, layout, columns))
     loaded = time.perf_counter()
     survival = Survival(layout, rows, own)
     cutter = Cutter(layout, rows, columns, survival=survival)
+    if two is not None and two.height > most_rows and not program.integer.any():
+        cutter.responses = ResponseCuts(two, next(place for place, _ in program.names.places("response_cost")))
+        _first_cuts(cutter, engine, own, limits)
     certified, solution = cutter.optimum(engine, limits)
     solved = Solved(
         layout, rows, solution.status, spread(solution.x, columns), solution.gap, certified, columns,
@@ -135,6 +142,9 @@ def solve(
         seconds={"stamp": stamped - began, "load": loaded - stamped,
                  "solve": time.perf_counter() - loaded, "highs": cutter.seconds + survival.seconds},
     )  # fmt: skip
+    if cutter.responses is not None:
+        solved.seconds["responses"] = cutter.responses.wall
+        solved.rounds = cutter.responses.rounds
     if solution.has_plan:
         solved.x = without_idle(solved.x, layout)
     else:
@@ -142,6 +152,19 @@ def solve(
     if solution.prices is not None and not program.integer.any():
         solved.prices = rule_prices(solved, solution)
     return solved
+
+
+def _first_cuts(cutter: Cutter, engine: Engine, own: Program, limits: Limits) -> None:
+    """What responses cost at least, and their cuts at the plan made as if nothing could happen."""
+    assert cutter.responses is not None
+    least = cutter.responses.least()
+    costs = cutter.responses.first + np.arange(len(least))
+    engine.change_bounds(costs, least, np.full(len(least), np.inf))
+    layout, columns = cutter.layout, np.arange(cutter.layout.width)
+    units, ties = column_units(own, layout, columns), tie_break(own, layout, columns)
+    found = Engine(own, units, None, ties).solve(limits)  # its rules may be broken: it is a plan to start from
+    if found.has_plan:
+        cutter.answer(engine, cutter.responses.cuts(spread(found.x, columns)))
 
 
 def without_idle(x: Floats, layout: Layout) -> Floats:

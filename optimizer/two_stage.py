@@ -83,6 +83,17 @@ class TwoStage:
         risk = self.layout.case.settings.risk
         return float(risk.weight or 0.0) if risk.tail < 1 else 0.0
 
+    @cached_property
+    def copy_probability(self) -> Floats:
+        """Probability of all outcomes that each copy answers."""
+        each = np.repeat(self.probability[1:], self.copy_of.shape[1])
+        return np.bincount(self.copy_of.ravel(), weights=each, minlength=self.count).astype(float)
+
+    @property
+    def height(self) -> int:
+        """Rows of all copies together."""
+        return sum(len(touch) * piece.height for piece, touch in self.copies)
+
     @property
     def count(self) -> int:
         """Number of copies."""
@@ -192,42 +203,66 @@ def add_copies(added: Addition, network: Network, copies: Sequence[tuple[Piece, 
 
 def with_responses(two: TwoStage) -> Program:
     """The program of the plan with a response to every outcome, and its risk-weighed objective."""
-    layout, program, network = two.layout, two.program, two.network
-    w, tail, p = two.weight, layout.case.settings.risk.tail, two.probability
-    others = p[1:]
-    shared = np.asarray(
-        np.bincount(two.copy_of.ravel(), weights=np.repeat(others, two.copy_of.shape[1]), minlength=two.count),
-        dtype=float,
-    )
-    cost = program.cost.copy()
-    cost[: layout.width] -= (1.0 - (1.0 - w) * p[0]) * network.delivered
+    network, w = two.network, two.weight
+    cost = _plan_cost(two)
     added = Addition(len(cost))
-    starts = add_copies(added, network, two.copies, (1.0 - w) * shared)
+    starts = add_copies(added, network, two.copies, (1.0 - w) * two.copy_probability)
     if w > 0:
-        _tail(added, two, starts, w, tail)
-    return added.to(program, cost) if added.columns else replace(program, cost=cost)
+        terms, at = [], 0
+        for (piece, touch), start in zip(two.copies, starts, strict=True):
+            usd = network.costs(piece, touch)
+            number, width = usd.shape
+            row = np.repeat(at + np.arange(number), width)
+            terms.append((row, start + np.arange(number * width), usd.ravel()))
+            at += number
+        first = _costs(added, two, np.zeros(two.count + 1), np.arange(two.count + 1), terms)
+        _tail(added, two, first)
+    return added.to(two.program, cost) if added.columns else replace(two.program, cost=cost)
 
 
-def _tail(added: Addition, two: TwoStage, starts: Sequence[int], w: float, tail: float) -> None:
-    """Cost of each copy as a column, what each outcome costs beyond v, and v: the columns and rows of CVaR."""
-    network, count = two.network, two.count
-    free, none = np.full(count + 1, -np.inf), np.zeros(count + 1)
-    # the cost of every copy (and of the plan as delivered, the last)
-    first = added.add_columns("response_cost", np.arange(count + 1), free, -free, none)
-    terms, at = [], 0
-    for (piece, touch), start in zip(two.copies, starts, strict=True):
-        cost = network.costs(piece, touch)
-        number, width = cost.shape
-        row = np.repeat(at + np.arange(number), width)
-        terms.append((row, start + np.arange(number * width), cost.ravel()))
-        at += number
+def with_costs(two: TwoStage) -> tuple[Program, int]:
+    """The program of the plan with a column for the cost of each copy alone (cuts say how much that is at least), and
+    the first of these columns.
+    """
+    w = two.weight
+    cost = _plan_cost(two)
+    added = Addition(len(cost))
+    first = _costs(added, two, (1.0 - w) * np.append(two.copy_probability, 0.0), np.array([two.count]), [])
+    if w > 0:
+        _tail(added, two, first)
+    return added.to(two.program, cost), first
+
+
+def _plan_cost(two: TwoStage) -> Floats:
+    """Costs of the plan's own columns: the first stage in full, what is delivered as far as nothing happens."""
+    cost = two.program.cost.copy()
+    cost[: two.layout.width] -= (1.0 - (1.0 - two.weight) * two.probability[0]) * two.network.delivered
+    return cost
+
+
+def _costs(added: Addition, two: TwoStage, cost: Floats, rows: Ints, terms: list[Terms]) -> int:
+    """A column for the cost of each copy, and of the plan as delivered (the last); ``terms`` say what each of ``rows``
+    adds up to. The first column.
+    """
+    count, network = two.count, two.network
+    free = np.full(count + 1, -np.inf)
+    first = added.add_columns("response_cost", np.arange(count + 1), free, -free, cost)
     paid = np.flatnonzero(network.delivered)
-    terms.append((np.full(len(paid), count), paid, network.delivered[paid]))
-    terms.append((np.arange(count + 1), first + np.arange(count + 1), np.full(count + 1, -1.0)))
-    merged = together(terms)
-    some = merged[2] != 0
-    added.add_rows("response_cost", np.arange(count + 1), (merged[0][some], merged[1][some], merged[2][some]),
-                   np.zeros(count + 1), np.zeros(count + 1))  # fmt: skip
+    terms = [
+        *terms,
+        (np.full(len(paid), count), paid, network.delivered[paid]),
+        (rows, first + rows, -np.ones(len(rows))),
+    ]
+    at, column, value = together(terms)
+    some, zero = value != 0, np.zeros(len(rows))
+    place = np.searchsorted(rows, at[some])
+    added.add_rows("response_cost", rows, (place, column[some], value[some]), zero, zero)
+    return first
+
+
+def _tail(added: Addition, two: TwoStage, first: int) -> None:
+    """What each outcome costs beyond v, and v: columns and rows of CVaR over the costs of copies from ``first``."""
+    count, w, tail = two.count, two.weight, two.layout.case.settings.risk.tail
     # outcomes that the same copies answer are one
     answered, of = np.unique(two.copy_of, axis=0, return_inverse=True)
     shared = np.bincount(of.ravel(), weights=two.probability[1:], minlength=len(answered))
@@ -262,6 +297,7 @@ def response_units(program: Program, layout: Layout, units: Floats) -> None:
             in zip(program.rows.starts, program.rows.blocks, strict=False) if family == "response_cost"]  # fmt: skip
     inside = program.matrix.tocsr()[rows[0]].tocsc()[:, : costs.start]
     largest = abs(inside.multiply(units[None, : costs.start])).max(axis=1).toarray().ravel()
-    units[costs] = power_of_ten(largest)
+    every = rows[0].stop - rows[0].start == costs.stop - costs.start
+    units[costs] = power_of_ten(largest if every else np.full(costs.stop - costs.start, largest.max(initial=1.0)))
     for start, end in money:
         units[start:end] = units[costs].max(initial=1.0)

@@ -86,7 +86,7 @@ def weigh(two: TwoStage, x: Floats, foresight: Foresight | None = None, gap_usd:
                                   ("ignoring_usd", foresight.ignoring_usd, 1.0)):  # fmt: skip
             if value is not None:
                 more = sign * (value - objective)
-                summary[name] = 0.0 if -room <= more < 0 else more  # a plan is right to the solver's tolerance
+                summary[name] = 0.0 if -room <= more <= 0 else more  # a plan is right to the solver's tolerance
         summary["gap_usd"] += foresight.gap_usd
         summary["notes"] = list(foresight.notes)
     names = [outcome.name for outcome in two.outcomes]

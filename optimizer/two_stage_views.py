@@ -16,7 +16,7 @@ _SHORT = 3  # materials named of each
 def weighed(console: Console, plan: Plan) -> None:
     """Expected cost, CVaR, what knowing more would be worth, and the dearest outcomes; nothing where it is off."""
     two = plan.two_stage
-    if two is None:
+    if two is None or two["outcomes"] < 2:
         return
     tail = percent(two["tail"])
     console.print()
