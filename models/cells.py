@@ -110,3 +110,6 @@ CostBasis = Annotated[
 YesNo = Annotated[Literal["yes", "no"], Allowed("yes or no", "choice")]
 Share = Annotated[_Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
 PaidBy = Annotated[Literal["public", "buyers", ""], Allowed("one of public, buyers, or blank", "choice")]
+ProbabilityBasis = Annotated[
+    Literal["published", "computed", "guess", ""], Allowed("one of published, computed, guess, or blank", "choice")
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.disruptions import SELECTORS, hits
+from models.disruptions import SELECTORS, Targets
 from models.problems import Problems, nearest
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def check_names(case: Case, problems: Problems) -> None:
 def check_rows(case: Case, problems: Problems) -> None:
     """Each row says one thing, and the scenarios are a distribution."""
     table = case.tables["disruptions"]
-    for row in table.to_dict("records"):
+    if table.empty:
+        return
+    rows, targets = table.to_dict("records"), Targets(case)
+    for row in rows:
         selectors = [key for key in SELECTORS if row[key]]
         if len(selectors) > 1:
             problems.add(_FILE, f"give one of {', '.join(SELECTORS)} in a row, not {' and '.join(selectors)}: write "
@@ -55,23 +59,46 @@ def check_rows(case: Case, problems: Problems) -> None:
         if not supply and row["demand_multiple"] == 1:
             problems.warn(f"{_FILE}:{row['row']}: changes nothing: give available_share, cost_multiple or "
                           "demand_multiple")  # fmt: skip
-        elif supply and not problems.partial and not any(hits(case, row, year).any() for year in case.years):
+        elif supply and not problems.partial and not targets.hits_any(row):
             problems.warn(f"{_FILE}:{row['row']}: hits no supplier of the case")
-    _check_probabilities(case, problems)
+    _check_probabilities(rows, problems)
 
 
-def _check_probabilities(case: Case, problems: Problems) -> None:
-    total, shown = 0.0, ""
-    for scenario, rows in case.tables["disruptions"].groupby("scenario", sort=False):
-        first = rows.iloc[0]
-        for _, row in rows.iloc[1:].iterrows():
-            if row["probability"] != first["probability"]:
-                problems.add(
-                    _FILE, f"scenario {scenario} has {first['probability']:g} in row {first['row']}: the probability "
-                    "is the same on each row of a scenario", row["row"], "probability", f"{row['probability']:g}",
-                )  # fmt: skip
-        before, total = total, total + float(first["probability"])
+_OF_SCENARIO = ("probability", "probability_low", "probability_high", "probability_basis", "package")
+
+
+def _check_probabilities(rows: Sequence[dict[Any, Any]], problems: Problems) -> None:
+    """What a scenario says of itself is the same on each of its rows and in order; all add up to at most 1."""
+    first: dict[str, dict[Any, Any]] = {}
+    total = 0.0
+    for row in rows:
+        name = str(row["scenario"])
+        if name in first:
+            _check_same(name, first[name], row, problems)
+            continue
+        first[name], likely = row, float(row["probability"])
+        for column, wrong, words in (
+            ("probability_low", row["probability_low"] > likely, "above"),
+            ("probability_high", row["probability_high"] < likely, "below"),
+        ):
+            if wrong:
+                problems.add(_FILE, f"{words} the probability of scenario {name}, {likely:g}: probability_low <= "
+                             "probability <= probability_high", row["row"], column, f"{row[column]:g}")  # fmt: skip
+        before, total = total, total + likely
         if before <= 1 + 1e-9 < total:
-            shown = str(scenario)
-            problems.add(_FILE, f"with scenario {shown} the probabilities add up to {total:g}: at most 1, the rest is "
-                         "nothing happens", first["row"], "probability", f"{first['probability']:g}")  # fmt: skip
+            problems.add(_FILE, f"with scenario {name} the probabilities add up to {total:g}: at most 1, the rest is "
+                         "nothing happens", row["row"], "probability", f"{likely:g}")  # fmt: skip
+
+
+def _check_same(name: str, first: dict[Any, Any], row: dict[Any, Any], problems: Problems) -> None:
+    for column in _OF_SCENARIO:
+        was, cell = _shown(first[column]), _shown(row[column])
+        if was != cell:
+            problems.add(
+                _FILE, f"scenario {name} has {was or 'a blank'} in row {first['row']}: the {column} is the same on "
+                "each row of a scenario", row["row"], column, cell,
+            )  # fmt: skip
+
+
+def _shown(cell: Any) -> str:
+    return cell if isinstance(cell, str) else "" if cell != cell else f"{cell:g}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from models.cells import countries
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from models.case import Case, Flags, Floats
 
 SELECTORS = ("country", "controller", "bloc", "supplier", "channel")
+_OWN = ("country", "controller", "supplier", "channel")  # columns of a supplier; a bloc is one of countries
 EACH = ("country", "controller", "supplier")
 NOTHING = "nothing happens"
 
@@ -81,39 +83,52 @@ def scenario_effect(case: Case, scenario: str, year: int) -> Effect:
 
     Several rows on one supplier: the least share, the greatest cost multiple; demand multiples multiply.
     """
-    suppliers, markets, materials = case.suppliers, list(case.markets), case.materials
-    share, cost = np.ones(len(suppliers)), np.full(len(suppliers), -np.inf)
-    demand = np.ones((len(markets), len(materials)))
+    targets, markets = Targets(case), list(case.markets)
+    share, cost = np.ones(len(case.suppliers)), np.full(len(case.suppliers), -np.inf)
+    demand = np.ones((len(markets), len(case.materials)))
     table = case.tables["disruptions"]
     for row in table[table["scenario"] == scenario].to_dict("records"):
-        hit = hits(case, row, year)
+        hit = targets.hits(row, year)
         share[hit] = np.minimum(share[hit], row["available_share"])
         cost[hit] = np.maximum(cost[hit], row["cost_multiple"])
-        about = named(row, materials["material"].to_numpy(), materials["mineral"].to_numpy())
         at = np.array([row["market"] in ("", market) for market in markets], dtype=bool)
-        demand[np.ix_(at, about)] *= row["demand_multiple"]
+        demand[np.ix_(at, targets.named(row))] *= row["demand_multiple"]
     return Effect(share, np.where(np.isfinite(cost), cost, 1.0), demand)
 
 
-def named(row: dict[Any, Any], materials: Any, minerals: Any) -> Flags:
-    """Whether each material is one that a row of disruptions.csv is about."""
-    kept = np.ones(len(materials), dtype=bool)
-    if row["material"]:
-        kept &= materials == row["material"]
-    if row["mineral"]:
-        kept &= minerals == row["mineral"]
-    return kept
+class Targets:
+    """What rows of disruptions.csv may hit in a case; made once, asked for each row."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.suppliers = {name: case.suppliers[name].to_numpy() for name in (*_OWN, "material", "mineral")}
+        self.materials = {name: case.materials[name].to_numpy() for name in ("material", "mineral")}
+
+    def hits(self, row: Mapping[Any, Any], year: int) -> Flags:
+        """Which suppliers a row hits: those selected that make the material or mineral; shape (suppliers,)."""
+        kept = _named(row, self.suppliers)
+        for key in _OWN:
+            if row[key]:
+                kept &= self.suppliers[key] == row[key]
+        if row["bloc"]:
+            kept &= np.isin(self.suppliers["country"].astype(str), list(self.case.bloc_members(row["bloc"], year)))
+        return kept
+
+    def hits_any(self, row: Mapping[Any, Any]) -> bool:
+        """Whether a row hits a supplier in any horizon year; only the members of a bloc change with the years."""
+        return any(self.hits(row, year).any() for year in self.case.years[: None if row["bloc"] else 1])
+
+    def named(self, row: Mapping[Any, Any]) -> Flags:
+        """Which materials a row is about; shape (materials,)."""
+        return _named(row, self.materials)
 
 
-def hits(case: Case, row: dict[Any, Any], year: int) -> Flags:
-    """Which suppliers a row of disruptions.csv hits: those selected that make the material or mineral."""
-    table = case.suppliers
-    kept = named(row, table["material"].to_numpy(), table["mineral"].to_numpy())
-    for key in SELECTORS:
-        if row[key] and key == "bloc":
-            kept &= table["country"].isin(case.bloc_members(row[key], year)).to_numpy()
-        elif row[key]:
-            kept &= (table[key] == row[key]).to_numpy()
+def _named(row: Mapping[Any, Any], of: Mapping[str, Any]) -> Flags:
+    """Whether each material, or what each supplier makes, is one that the row is about."""
+    kept = np.ones(len(of["material"]), dtype=bool)
+    for key in ("material", "mineral"):
+        if row[key]:
+            kept &= of[key] == row[key]
     return kept
 
 
@@ -122,6 +137,26 @@ def probabilities(case: Case) -> dict[str, float]:
     table = case.tables["disruptions"].drop_duplicates("scenario")
     found = dict(zip(table["scenario"], (float(p) for p in table["probability"]), strict=True))
     return {NOTHING: max(0.0, 1.0 - sum(found.values())), **found}
+
+
+def hazards(case: Case) -> pd.DataFrame:
+    """One row a scenario of disruptions.csv, in the order of the table.
+
+    Columns: scenario; probability, low, high (a year; low and high are the probability where none is given); basis
+    (published, computed, guess or blank); package (blank: none); source (ids of all its rows, separated by spaces).
+    """
+    table = case.tables["disruptions"]
+    found = table.drop_duplicates("scenario").set_index("scenario", drop=False)
+    cited = table.groupby("scenario", sort=False)["source"].agg(
+        lambda cells: " ".join(dict.fromkeys(name for cell in cells for name in cell.split()))
+    )
+    likely = found["probability"].astype(float)
+    return pd.DataFrame({
+        "scenario": found["scenario"], "probability": likely,
+        "low": found["probability_low"].astype(float).fillna(likely),
+        "high": found["probability_high"].astype(float).fillna(likely), "basis": found["probability_basis"],
+        "package": found["package"], "source": cited.reindex(found.index),
+    }).reset_index(drop=True)  # fmt: skip
 
 
 def parse_lose(text: str, except_: Iterable[str] = ()) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import pandas as pd
 from models.case import Case, Change
 from models.checks import check_case
 from models.config import parse_settings
+from models.disruptions import Targets
 from models.problems import CaseError, Problem, Problems, nearest
 from models.rule_checks import fit_rule
 
@@ -87,6 +88,8 @@ def keep_minerals(case: Case, minerals: Sequence[str]) -> Case:
     if tables["demand"].empty:
         raise CaseError([Problem("--mineral", "no market requires any of them", None, "", ", ".join(minerals))])
     part = case.with_(raw=raw, tables=tables, changes=(*case.changes, log))
+    if not tables["disruptions"].empty:
+        part = part.with_(tables=tables | {"disruptions": _hitting(part)})
     return _checked(part, "--mineral")
 
 
@@ -98,6 +101,13 @@ def _still_hit(case: Case, tables: dict[str, Any], lost_markets: set[str]) -> An
                           ("mineral", tables["materials"])):  # fmt: skip
         kept &= (table[column] == "") | table[column].isin(set(names[column]))
     return _rows(table, kept)
+
+
+def _hitting(case: Case) -> Any:
+    """The rows of disruptions.csv that still hit a supplier, or change what a market requires."""
+    table, targets = case.tables["disruptions"], Targets(case)
+    kept = [row["demand_multiple"] != 1 or targets.hits_any(row) for row in table.to_dict("records")]
+    return _rows(table, pd.Series(kept, index=table.index, dtype=bool))
 
 
 def _rows(table: Any, kept: Any) -> Any:

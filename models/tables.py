@@ -23,6 +23,7 @@ from models.cells import (
     Number,
     PaidBy,
     Positive,
+    ProbabilityBasis,
     ScenarioName,
     Share,
     SourceId,
@@ -255,6 +256,14 @@ class Disruption(Row):
     scenario: ScenarioName = Field(description="name of the scenario; its rows happen together")
     probability: Share = Field(
         description="probability of the scenario, the same on each of its rows; the rest, to 1, is nothing happens"
+    )
+    probability_low: Share | None = Field(None, description="least that the probability may be; blank: not said")
+    probability_high: Share | None = Field(None, description="most that the probability may be; blank: not said")
+    probability_basis: ProbabilityBasis = Field(
+        "", description="where the probability comes from: published, computed or guess; blank: not said"
+    )
+    package: Id | Literal[""] = Field(
+        "", description="what causes it: scenarios of one package share one cause; the same on each row of a scenario"
     )
     country: Country | Literal[""] = Field("", description="hits the suppliers that stand there")
     controller: Country | Literal[""] = Field("", description="hits the suppliers that it controls")
