@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.case import Case, Flags, Floats
+from models.case import Case, Floats
 from models.costs import cost_entries
 from models.disruptions import Effect
 from models.lanes import Ints
@@ -29,7 +29,7 @@ from optimizer.stamping import stamp
 @dataclass
 class _Warm:
     """A part with its engine. ``entries``: its production entries; ``columns``: their columns in it. ``known``: what
-    it costs more in each year, by what is left of the entries.
+    it costs more in each year, by what is left of the entries and what they cost then.
     """
 
     part: Part
@@ -63,36 +63,38 @@ class Remaking:
         self.parts = Parts(engine.program, cone_ties(self.rows), unmet)
         self.whole = bool(self.program.integer.any())
         self.usd = _usd_by_year(layout)
+        self.price = _production_price(layout)
         self.usd_per_y: Floats = self.usd @ self.x[: layout.width]
 
     def without(self, effects: Sequence[Effect]) -> Floats | None:
         """USD a year (undiscounted) by horizon year of the plan made knowing what is left in each, at what cost; None
         where demand without a price or a rule cannot be met.
         """
-        left = np.array([effect.available_share for effect in effects])
-        plain = bool(np.isin(left, (0.0, 1.0)).all()) and not any(
-            (effect.cost_multiple != 1).any() or (effect.demand_multiple != 1).any() for effect in effects
-        )
-        if not plain or self.whole:
-            return self._anew(effects)
         layout = self.layout
-        kept = left[layout.production_year, layout.production_supplier] > 0
+        at = layout.production_year, layout.production_supplier
+        left = np.array([effect.available_share for effect in effects])[at]
+        more = (np.array([effect.cost_multiple for effect in effects])[at] - 1.0) * self.price
+        asks_more = any((effect.demand_multiple != 1).any() for effect in effects)
+        partly = (left > 0) & (left < 1)
+        if self.whole or asks_more or partly[layout.grown[0]].any():  # part of an expansion: a coefficient
+            return self._anew(effects)
         total = self.usd_per_y.copy()
-        # with less to be had, what is not used changes nothing
-        lost = np.flatnonzero(~kept & (self.made > 0))
-        for label in np.unique(self.parts.of_column[lost]).tolist():
-            change = self._change(label, kept)
+        # with less to be had, at no lower cost, what is not used changes nothing
+        short = self.made > left * self.program.upper[: len(left)]
+        touched = np.flatnonzero((left < 1) & short | (more != 0) & (self.made > 0) | (more < 0))
+        for label in np.unique(self.parts.of_column[touched]).tolist():
+            change = self._change(label, left, more)
             if change is None:
                 return None
             total += change
         return total
 
-    def _change(self, label: int, kept: Flags) -> Floats | None:
-        """What a part costs more in each year, USD, where some production is lost."""
+    def _change(self, label: int, left: Floats, more: Floats) -> Floats | None:
+        """What a part costs more in each year, USD, where some production is lost or costs ``more`` USD a tonne."""
         warm = self._part(label)
-        key: bytes = kept[warm.entries].tobytes()
+        key: bytes = left[warm.entries].tobytes() + more[warm.entries].tobytes()
         if key not in warm.known:
-            warm.known[key] = self._solve(warm, kept[warm.entries])
+            warm.known[key] = self._solve(warm, left[warm.entries], more[warm.entries])
         found: Floats | None = warm.known[key]
         return found
 
@@ -109,20 +111,26 @@ class Remaking:
             self._warm[label] = _Warm(part, engine, cutter, part.columns[own], own, self.x[part.columns], {})
         return self._warm[label]
 
-    def _solve(self, warm: _Warm, kept: Flags) -> Floats | None:
-        """Solve a part without what is lost, from its last basis."""
-        program, columns = warm.part.program, warm.columns
-        lower, upper = np.where(kept, program.lower[columns], 0.0), np.where(kept, program.upper[columns], 0.0)
+    def _solve(self, warm: _Warm, left: Floats, more: Floats) -> Floats | None:
+        """Solve a part with what is left of its production, at what it costs then, from its last basis."""
+        program, columns, layout = warm.part.program, warm.columns, self.layout
+        upper, lower = program.upper[columns] * left, program.lower[columns]
+        lower = np.where(left < 1, np.minimum(lower, layout.production_capacity_t[warm.entries] * left), lower)
         now = warm.engine.program
         moved = np.flatnonzero((now.upper[columns] != upper) | (now.lower[columns] != lower))
         warm.engine.change_bounds(columns[moved], lower[moved], upper[moved])
+        year = layout.production_year[warm.entries]
+        cost = program.cost[columns] + more * layout.case.weights[year]
+        dearer = np.flatnonzero(now.cost[columns] != cost)
+        if len(dearer):
+            warm.engine.change_costs(columns[dearer], cost[dearer])
         solution = warm.cutter.solve(warm.engine, self.limits)
         if not solution.has_plan:
             return None
-        own = warm.part.columns < self.layout.width
+        own = warm.part.columns < layout.width
         moved_t = solution.x[own] - warm.x[own]
-        more: Floats = self.usd[:, warm.part.columns[own]] @ moved_t
-        return more
+        paid = np.bincount(year, weights=more * solution.x[columns], minlength=len(layout.case.years))
+        return np.asarray(self.usd[:, warm.part.columns[own]] @ moved_t + paid)
 
     def _anew(self, effects: Sequence[Effect]) -> Floats | None:
         """A plan where prices, requirements or parts of capacities change: the whole program at other numbers."""
@@ -130,9 +138,7 @@ class Remaking:
         today = {(row.mineral, row.material, row.year): -row.top.constant for row in self.rows if row.kind == "budget"}
         rows = [row for row in RuleRows(layout, today).rows if row.kind != "survive"]
         program = stamp(layout, rows, compile_model, self._formulated)
-        more = (multiple - 1.0) * layout.case.by_year("cost_usd_per_t")[
-            layout.production_supplier, layout.production_year
-        ]
+        more = (multiple - 1.0) * _production_price(layout)
         cost = program.cost.copy()
         cost[: len(more)] += more * layout.case.weights[layout.production_year]
         cutter = Cutter(layout, rows, np.arange(layout.width))
@@ -151,6 +157,11 @@ def _usd_by_year(layout: Layout) -> Floats:
     found = np.zeros((years, layout.width))
     np.add.at(found, (entries.year, entries.columns), entries.usd_per_unit)
     return found
+
+
+def _production_price(layout: Layout) -> Floats:
+    """cost_usd_per_t of each production entry, which a cost multiple multiplies."""
+    return np.asarray(layout.case.by_year("cost_usd_per_t")[layout.production_supplier, layout.production_year])
 
 
 def _first(row: RuleRow) -> int:
