@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from data.us.derive_facts import HERE, HOME, YEARS, Facts, Row, Supplier, grouped, joined, ratio, tonnes, unique
+from data.us.derive_hazards import disruptions_table
 from data.us.derive_projects import project, set_growth, undecided, without_capital
 from data.us.derive_tables import (
     byproducts_table,
@@ -207,6 +208,8 @@ COLUMNS = {  # of the tables that leave out columns of the facts, or whose rows 
     "blocs": "bloc country from_year to_year source note",
     "risk": "country indicator value year source note",
     "assumptions": "key low high reason",
+    "disruptions": "scenario probability probability_low probability_high probability_basis package country supplier "
+    "channel material mineral available_share cost_multiple months source note",
     "sources": "id citation url published licence how",
 }
 
@@ -233,6 +236,7 @@ def derive(facts_folder: Path, tables: Path) -> None:
         "substitution": substitution_table(facts),
         "blocs": facts.read("blocs"),
         "risk": facts.read("country_risk"),
+        "disruptions": disruptions_table(facts, suppliers),
         "assumptions": [{"key": r["name"], **r} for r in facts.read("assumptions") if "[" in r["name"]],
         "sources": list(sources.values()),
     }
