@@ -22,7 +22,7 @@ PLANS = "plans"
 _TEXT = frozenset((
     "supplier", "name", "country", "controller", "channel", "mineral", "material", "stage", "origin", "destination",
     "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost", "class",
-    "status", "reason", "key", "input", "output", "run", "plan", "what", "lose", "note",
+    "status", "reason", "key", "input", "output", "run", "plan", "what", "lose", "note", "probability_basis",
 ))  # fmt: skip
 
 

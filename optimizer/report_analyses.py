@@ -133,10 +133,30 @@ def stress(analysis: Analysis, suffix: str) -> Made:
              f"{percent(float(row['served']))} of {plain(row['material'])} can still be served in {int(row['year'])}."),
             f"{hurt} of {len(worst)} losses leave something short.",
         ]  # fmt: skip
+    said += _expected(analysis)
     lost = [_lost(name) for name in worst.index[:40]]
     figure = charts.bars(lost, worst.tolist()[:40], "served of the worst hit material", True)
     return said, [Chart(f"stress{suffix}", "What can still be served of the worst hit material", {"": figure},
                         table_of(f"stress{suffix}", table, names))]  # fmt: skip
+
+
+def _expected(analysis: Analysis) -> list[str]:
+    """What the scenarios leave short on average, and how much of that hangs on guessed probabilities."""
+    names = [f"{name}_short_usd" for name in ("expected", "low", "high", "guessed")]
+    table = _frame(analysis.document.get("expected"), ["year", *names])
+    if table.empty:
+        return []
+    sums = table.astype(dict.fromkeys(names, float)).groupby("year")[names].sum()
+    year, usd = max(sums.iterrows(), key=lambda item: float(item[1]["expected_short_usd"]))
+    if not usd["expected_short_usd"] > 0:
+        return []
+    low, high, guessed = (usd[f"{name}_short_usd"] for name in ("low", "high", "guessed"))
+    said = (
+        f"Over the scenarios, {money(usd['expected_short_usd'])} USD of material is short in {year} on average "
+        f"({money(low)} to {money(high)} with every probability at its low or its high); "
+        f"{percent(guessed / usd['expected_short_usd'])} of it hangs on guessed probabilities."
+    )
+    return [said]
 
 
 def alternatives(analysis: Analysis, suffix: str) -> Made:

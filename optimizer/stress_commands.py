@@ -14,6 +14,7 @@ from models.problems import CaseError, Problem
 from optimizer import console
 
 if TYPE_CHECKING:
+    from models.case import Case
     from models.changes import Request
 
 INFEASIBLE = {"infeasible": 3, "unbounded": 3, "stopped": 4}
@@ -38,6 +39,8 @@ def stress(
         if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise CaseError([Problem("--out", "is there already and not empty: name a new folder", value=str(out))])
         what = Path(name) if request is None else load_case(name)
+        if year is not None:
+            _check_year(what, request, year)
         try:
             found = test(what, request, lose=lose, months=months, pairs=pairs, out=out, write=True, say=say)
         except NoPlan as none:
@@ -57,12 +60,20 @@ def stress(
         return 0
     from optimizer import stress_views
 
-    if year is not None and year not in found.plan_usd_per_y:
-        known = ", ".join(str(y) for y in found.plan_usd_per_y)
-        raise CaseError([Problem("--show-year", f"not a year of the run: {known}", value=str(year))])
     screen = console.results()
     if quiet:
         found.notes.clear()
     stress_views.answer(screen, found, year, most=10_000 if verbose else stress_views.MOST)
     screen.print(Text(found.run), soft_wrap=True)
     return 0
+
+
+def _check_year(what: Case | Path, request: Request | None, year: int) -> None:
+    """The year to show is one that will be there: known before anything is solved."""
+    from optimizer.run_folder import read_run
+
+    years = read_run(what).years if isinstance(what, Path) else what.years
+    kept = [known for known in years if request is None or not request.years or known in request.years]
+    if year not in kept:
+        known = ", ".join(str(y) for y in kept or years)
+        raise CaseError([Problem("--show-year", f"not a year of the run: {known}", value=str(year))])

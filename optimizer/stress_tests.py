@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from models.case import Case, Floats
-from models.changes import Request
+from models.changes import Request, change
 from models.disruptions import (
     Effect,
     Loss,
@@ -42,6 +42,7 @@ from optimizer.remaking import Remaking
 from optimizer.run import Options, execute
 from optimizer.run_folder import read_run
 from optimizer.status_quo import find_status_quo
+from optimizer.stress_hazards import expected_shortage, with_probabilities
 
 Say = Callable[[str], None]
 COLUMNS = ("lose", "months", "mineral", "material", "year", "served", "short_t", "kept_usd_per_y", "remade_usd_per_y",
@@ -56,6 +57,10 @@ DEFINITIONS = {
     "(but survive rules), in a response they do not; null where there is none",
     "regret_usd_per_y": "kept less remade",
     "months_to_survive": "for how long stock makes up for the whole gap; null where there is none without stock",
+    "probability": "of a scenario, a year, with its range and basis (published, computed, guess); blank for "
+    "what is lost without one",
+    "expected_short_t": "sum of probability times short_t over the scenarios tested, t a year, plan kept; low, high: "
+    "with every probability at its low, its high; guessed: the part of scenarios whose probability is a guess",
     "recover_year": "first horizon year in which capacity that is there, or can be added by then if decided after the "
     "loss, can deliver all; null where none can",
 }  # fmt: skip
@@ -64,7 +69,8 @@ DEFINITIONS = {
 @dataclass
 class Stress:
     """A stress test: ``losses`` has a row for each loss, year and material (COLUMNS); ``ranked`` a row a loss, worst
-    first. ``plan_usd_per_y``: cost of the plan without any loss. ``notes``: what is left out, in words.
+    first. ``plan_usd_per_y``: cost of the plan without any loss. ``notes``: what is left out, in words. ``expected``:
+    what the scenarios leave short on average, by material and year (``expected_shortage``).
     """
 
     case: Case
@@ -74,12 +80,14 @@ class Stress:
     plan_usd_per_y: dict[int, float]
     run: str = ""
     notes: list[str] = field(default_factory=list)
+    expected: pd.DataFrame = field(default_factory=pd.DataFrame)
     about: dict[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The document of ``--json`` and stress.json."""
         return {
-            "losses": records(self.losses), "ranked": records(self.ranked), "months": self.months,
+            "losses": records(self.losses), "ranked": records(self.ranked), "expected": records(self.expected),
+            "months": self.months,
             "plan_usd_per_y": {str(year): usd for year, usd in self.plan_usd_per_y.items()},
             "definitions": DEFINITIONS, "notes": self.notes, "about": clean(self.about), "run": self.run,
         }  # fmt: skip
@@ -105,6 +113,9 @@ def effects_of(case: Case, loss: Loss | Losses) -> list[Effect]:
     """What a loss does in each horizon year; only a scenario changes costs and requirements."""
     parts = loss.parts if isinstance(loss, Losses) else (loss,)
     if parts and parts[0].kind == "scenario":
+        table = case.tables["disruptions"]
+        if not (table.loc[table["scenario"] == parts[0].member, "bloc"] != "").any():
+            return [scenario_effect(case, parts[0].member, case.years[0])] * len(case.years)
         return [scenario_effect(case, parts[0].member, year) for year in case.years]
     same = not any(part.kind == "bloc" for part in parts)  # membership of a bloc is that of the year
     nothing = np.ones(len(case.suppliers)), np.ones((len(case.markets), len(case.materials)))
@@ -131,7 +142,9 @@ def stress_plan(
     listed = losses_of(case, lose, pairs)
     records = [record for loss in listed for record in test.rows(loss, bool(lose))]
     table = pd.DataFrame(records, columns=list(COLUMNS))
-    found = Stress(case, months, table, ranked(case, table), _plan_cost(kept, x), notes=notes)
+    order = with_probabilities(case, ranked(case, table))
+    found = Stress(case, months, table, order, _plan_cost(kept, x), notes=notes)
+    found.expected = expected_shortage(case, table)
     found.about = {"losses": len(listed), "seconds": round(time.perf_counter() - began, 3)}
     return found
 
@@ -226,14 +239,15 @@ def ranked(case: Case, table: pd.DataFrame) -> pd.DataFrame:
 
     ``served``, ``material``, ``year``, ``months_to_survive``, ``recover_year``: of the material hit worst.
     ``short_usd_per_y``: value of all that is short in the worst year, at price_usd_per_t (blank where a material that
-    is short has none). ``kept_usd_per_y`` and ``regret_usd_per_y``: the highest of any year; blank where demand
-    without a price is missed.
+    is short has none: such losses follow those that have one). ``kept_usd_per_y`` and ``regret_usd_per_y``: the
+    highest of any year; blank where demand without a price is missed.
     """
     columns = ["lose", "served", "material", "year", "short_usd_per_y", "kept_usd_per_y", "regret_usd_per_y",
                "months_to_survive", "recover_year"]  # fmt: skip
     if table.empty:
         return pd.DataFrame(columns=columns)
-    price = case.materials["price_usd_per_t"].to_dict()
+    prices = case.materials.set_index("material")["price_usd_per_t"]
+    price = prices.where(prices > 0).to_dict()
     value = (table["short_t"] * table["material"].map(price)).mask(table["short_t"] <= 0, 0.0)
     groups = value.groupby([table["lose"], table["year"]], sort=False)
     by_year = groups.sum().mask(groups.apply(lambda cells: cells.isna().any()))
@@ -245,9 +259,10 @@ def ranked(case: Case, table: pd.DataFrame) -> pd.DataFrame:
         group = numbers.groupby("lose", sort=False)[name]
         found[name] = group.max().where(group.apply(lambda cells: cells.notna().all()))
     found = found.reset_index()
-    found["missing"] = 1.0 - found["served"]
-    order = ["short_usd_per_y", "missing", "kept_usd_per_y", "lose"]
-    found = found.sort_values(order, ascending=[False, False, False, True], ignore_index=True)
+    found["missing"], found["hurts"] = 1.0 - found["served"], found["served"] < 1
+    found["worth"] = found["short_usd_per_y"].fillna(0.0)
+    order = ["hurts", "worth", "missing", "kept_usd_per_y", "lose"]
+    found = found.sort_values(order, ascending=[False, False, False, False, True], ignore_index=True)
     return found[columns]
 
 
@@ -275,6 +290,8 @@ def stress(
         if isinstance(what, Case):
             folder, plans = Path(temporary) / "plan", []
             request = changes if isinstance(changes, Request) else Request(sets=changes or {})
+            if lose or months != 12:  # wrong names are told before anything is solved
+                _check(change(what, request), lose, months)
             plan = execute(what, request, Options(out=folder), say)
             if not plan.ok:
                 raise NoPlan(plan)
@@ -287,7 +304,7 @@ def stress(
         found = stress_plan(layout, plan_columns(layout, plan), _rows(layout), lose, months, pairs, say)
         found.about |= {"case": plan.case, "title": plan.title, "plan": plan.run if not plans else "plans/1"}
         if write or out is not None:
-            tables = {"losses": found.losses, "ranked": found.ranked}
+            tables = {"losses": found.losses, "ranked": found.ranked, "expected": found.expected}
             place = write_analysis("stress", found.document(), tables, layout.case, Path(out) if out else None,
                                    plans=plans)  # fmt: skip
             found.run = str(place) if out is None else str(out)

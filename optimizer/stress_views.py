@@ -8,10 +8,11 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from optimizer.console import money, percent, plain, table
+from optimizer import stress_hazard_views as hazards
+from optimizer.console import plain, table
 from optimizer.stress_tests import Stress, shortfall_by_mineral
+from optimizer.stress_text import SHARED, WIDE, hit_worst, lost_name, served, shade, usd, worst_hit
 
-SHADES = ((0.5, "bold white on red"), (0.2, "bold red"), (0.05, "yellow"), (0.0005, ""))
 MOST, MAPPED = 15, 12
 
 
@@ -22,48 +23,54 @@ def answer(console: Console, found: Stress, year: int | None = None, most: int =
     lost = found.ranked
     hurt = int((lost["served"] < 1).sum())
     console.print(Text(title, style="bold"))
+    shared = int((lost["kept_usd_per_y"].isna() & (lost["served"] >= 1)).sum())
+    together = f" of any one material ({shared} of these not all materials at once)" if shared else ""
     how = f"{found.months:g} months" if found.months != 12 else "a year"
     console.print(Text(f"{found.about.get('losses', len(lost))} losses of {how} with the plan kept: "
-                       f"{hurt} leave something short, {len(lost) - hurt} nothing."))  # fmt: skip
+                       f"{hurt} leave something short, {len(lost) - hurt} nothing{together}."))  # fmt: skip
     if lost.empty:
         return
     _ranked(console, found, lost.head(most))
     if len(lost) > most:
         console.print(Text(f"... and {len(lost) - most} more: tables/ranked.csv, --verbose, or --json", style="dim"))
+    hazards.answer(console, found, max(most, hazards.MOST))
     _map(console, found, years[-1] if year is None else year)
+    if hurt and lost.loc[lost["served"] < 1, "regret_usd_per_y"].isna().all():
+        console.print(Text(_no_regret(found), style="dim"))
     for note in found.notes:
         console.print(Text(f"note: {plain(note)}", style="yellow"))
 
 
 def _ranked(console: Console, found: Stress, rows: pd.DataFrame) -> None:
-    minerals = found.case.materials.set_index("material")["mineral"]
-    several = minerals.value_counts()
+    shown, wide = worst_hit(found), console.width >= WIDE
     stocked = bool((found.losses["months_to_survive"] > 0).any())
     listed: list[list[str | Text]] = []
     for number, row in enumerate(rows.to_dict("records"), 1):
-        missing, mineral = 1 - row["served"], str(minerals[row["material"]])
-        hits = mineral if several[mineral] == 1 else row["material"]
+        missing = 1 - row["served"]
         cells: list[str | Text] = [
-            str(number), _shown(row["lose"]), hits if missing > 0 else "-", str(row["year"]),
-            Text(percent(row["served"]), style=_shade(missing)), _usd(row["short_usd_per_y"], "-"),
+            str(number), lost_name(row["lose"]), hit_worst(row, shown), str(row["year"]),
+            Text(served(row["served"]), style=shade(missing)), usd(row["short_usd_per_y"], "-"),
         ]  # fmt: skip
         if stocked:
             cells.append(_months(row["months_to_survive"]) if missing > 0 else "-")
         back = row["recover_year"]
-        listed.append([*cells, "none" if pd.isna(back) else f"{back:.0f}", _usd(row["regret_usd_per_y"])])
+        cells.append("none" if pd.isna(back) else f"{back:.0f}")
+        listed.append([*cells, *([usd(row["kept_usd_per_y"])] if wide else []), usd(row["regret_usd_per_y"])])
     console.print()
     lasts = [("lasts", "right")] if stocked else []
     heads: list[str | tuple[str, str]] = [
         ("#", "right"), "lost", "hits worst", ("year", "whole"), ("served", "right"), ("USD short", "right"), *lasts,
-        ("back", "right"), ("regret", "right"),
+        ("back", "right"), *([("USD a year", "right")] if wide else []), ("regret", "right"),
     ]  # fmt: skip
     console.print(table(heads, listed))
     said = (
         "served: of the material hit worst; USD short: all that is missing in the worst year, at reference prices; "
         f"{'lasts: how long stock covers the whole gap; ' if stocked else ''}"
-        "back: the first year with capacity for all again; regret: what a plan made knowing it would save (none: "
-        "demand that has no price is missed)."
+        f"back: the first year with capacity for all again; {'USD a year: cost of the dearest year; ' if wide else ''}"
+        "regret: what a plan made knowing it would save (none: demand that has no price is missed)."
     )
+    if any(hit_worst(row, shown) == "shared" for row in rows.to_dict("records")):
+        said += f" {SHARED}"
     console.print(Text(said, style="dim"))
 
 
@@ -83,25 +90,22 @@ def _map(console: Console, found: Stress, year: int) -> None:
 def _cell(value: float) -> Text:
     if not value >= 0.0005:  # or nothing known
         return Text(".", style="dim")
-    return Text(f"{100 * value:.0f}" if value >= 0.01 else "<1", style=_shade(value))
+    return Text(f"{100 * value:.0f}" if value >= 0.01 else "<1", style=shade(value))
 
 
-def _shade(missing: float) -> str:
-    return next((style for least, style in SHADES if missing >= least), "")
-
-
-def _shown(lose: str) -> str:
-    """country:CHN as CHN, controller:CHN as CHN-owned; a pair with +."""
-    parts = [part.partition(":") for part in lose.split("+")]
-    said = [f"{plain(name)}-owned" if kind == "controller" else plain(name) for kind, _, name in parts]
-    return " + ".join(said)
+def _no_regret(found: Stress) -> str:
+    """How to have costs and regrets where every loss misses demand without a price."""
+    scenarios: dict[str, Any] = found.case.raw.get("scenarios", {})
+    priced = [
+        name for name, scenario in scenarios.items()
+        if scenario.get("change") and not scenario.get("use")
+        and all("shortage_usd_per_t" in step.get("set", {}) and len(step["set"]) == 1 for step in scenario["change"])
+    ]  # fmt: skip
+    how = f"--scenario {priced[0]}" if priced else "shortage_usd_per_t in demand.csv"
+    return f"No regret is known where demand that has no price is missed; {how} gives it one."
 
 
 def _months(value: float) -> str:
     if pd.isna(value):
         return "-"
     return f"{value:.1f} mo" if value < 100 else ">8 years"
-
-
-def _usd(value: Any, blank: str = "none") -> str:
-    return blank if pd.isna(value) else money(float(value))
