@@ -55,7 +55,8 @@ def _ranked(console: Console, found: Stress, rows: pd.DataFrame) -> None:
             cells.append(_months(row["months_to_survive"]) if missing > 0 else "-")
         back = row["recover_year"]
         cells.append("none" if pd.isna(back) else f"{back:.0f}")
-        listed.append([*cells, *([usd(row["kept_usd_per_y"])] if wide else []), usd(row["regret_usd_per_y"])])
+        regret = 0.0 if abs(row["regret_usd_per_y"]) < 1 else row["regret_usd_per_y"]  # what solving leaves over
+        listed.append([*cells, *([usd(row["kept_usd_per_y"])] if wide else []), usd(regret)])
     console.print()
     lasts = [("lasts", "right")] if stocked else []
     heads: list[str | tuple[str, str]] = [

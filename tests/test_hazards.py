@@ -18,6 +18,8 @@ from models.changes import Request, change
 from models.disruptions import Targets, hazards, scenario_effect
 from models.layout import lay_out
 from models.rule_rows import RuleRows
+from optimizer import report_analyses
+from optimizer.analysis_folder import read_analysis
 from optimizer.engine import Limits
 from optimizer.remaking import Remaking
 from optimizer.run import optimize
@@ -171,9 +173,15 @@ def test_stress_says_what_hangs_on_a_guess(oremix: Callable[..., Any], write_cas
     assert "Probability is a guess: storm." in shown.out
     line = next(line for line in shown.out.splitlines() if line.startswith("2030 "))
     assert line.split() == ["2030", "500", "250", "700", "20%"]  # USD: 10, 5, 14 t at 50; 2 of 10 guessed
-    rows = [line.split() for line in shown.out.splitlines() if line.split()[1:2] in (["storm"], ["test"])]
-    assert [row[-2:] for row in rows if "10%" in row] == [["10%", "guess"]]
-    assert [row[-1] for row in rows if row[1] == "test"][-1] == "test"  # no chance of its own, so no basis either
+    rows = {line.split()[1]: line.split() for line in shown.out.splitlines() if "%" in line and len(line.split()) > 3}
+    assert rows["storm"][-3:] == ["10%", "5-30%", "guess"]
+    assert rows["test"][-1] == "test"  # no chance of its own, so no basis either
+
+
+def test_the_report_says_what_hangs_on_a_guess(write_case: Callable[..., Path], tmp_path: Path) -> None:
+    stress(load_case(write_case(TABLES | {"disruptions": HEAD + EXPECTED}, TOML)), out=tmp_path / "stress")
+    said, _ = report_analyses.stress(read_analysis(tmp_path / "stress"), "")
+    assert any("500 USD" in line and "250 to 700" in line and "20% of it hangs on guessed" in line for line in said)
 
 
 def test_wrong_questions_are_told_before_anything_is_solved(
