@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.case import Case, Floats
-from models.disruptions import NOTHING, hits, named, probabilities
+from models.disruptions import NOTHING, Targets, probabilities
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,8 @@ def _joint(case: Case, samples: int, seed: int) -> list[Outcome]:
 def _packages(case: Case) -> list[list[tuple[str, float]]]:
     """Scenarios with their probability by common cause, the likeliest of each first."""
     table = case.tables["disruptions"].drop_duplicates("scenario")
-    packages = table["package"] if "package" in table else [""] * len(table)
     found: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    for name, package, p in zip(table["scenario"], packages, table["probability"], strict=True):
+    for name, package, p in zip(table["scenario"], table["package"], table["probability"], strict=True):
         found.setdefault(("package", package) if package else ("scenario", name), []).append((name, float(p)))
     return [sorted(listed, key=lambda pair: -pair[1]) for listed in found.values()]
 
@@ -104,18 +103,18 @@ def find_effects(case: Case, outcomes: Iterable[Outcome]) -> Effects:
     multiples multiply.
     """
     table, listed = case.tables["disruptions"], list(outcomes)
-    suppliers, markets, materials = case.suppliers, list(case.markets), case.materials
+    suppliers, markets, targets = case.suppliers, list(case.markets), Targets(case)
     rows = table.to_dict("records")
     # bool (rows, years, suppliers), (rows, markets, materials)
-    struck = np.array([[hits(case, row, year) for year in case.years] for row in rows]).reshape(
+    struck = np.array([[targets.hits(row, year) for year in case.years] for row in rows]).reshape(
         len(rows), len(case.years), len(suppliers))  # fmt: skip
-    about = [named(row, materials["material"].to_numpy(), materials["mineral"].to_numpy()) for row in rows]
+    about = [targets.named(row) for row in rows]
     of: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         of.setdefault(row["scenario"], []).append(place)
     share = np.ones((len(listed), len(case.years), len(suppliers)))
     cost = np.ones_like(share)
-    demand = np.ones((len(listed), len(markets), len(materials)))
+    demand = np.ones((len(listed), len(markets), len(case.materials)))
     for o, outcome in enumerate(listed):
         greatest = np.full(share.shape[1:], -np.inf)
         for place in (place for name in outcome.scenarios for place in of[name]):

@@ -207,12 +207,6 @@ class ResponseCuts:
         short = np.where(finite, np.maximum(usd - paid, 0.0) if paid is not None else np.inf, np.inf)
         self.rounds += 1
         self.wall += time.perf_counter() - began
-        print(
-            self.rounds,
-            float(self.weight @ np.minimum(short, 1e300)),
-            objective,
-            float(np.mean(short > 0)),
-            round(self.wall, 2),
         if paid is not None and finite.all() and float(self.weight @ short) <= CLOSE * max(1.0, abs(objective)):
             return []
         least = CLOSE / 10 * max(1.0, abs(objective)) / max(len(usd), 1)
