@@ -15,7 +15,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LONGEST = 450
 
 # Pyomo is for the formulation. One file takes its compiler, and the types of what it compiles; one takes HiGHS.
-FORMULATION = {f"models/{name}.py" for name in ("build", "network", "capacity", "risk", "rules")}
+FORMULATION = {f"models/{name}.py" for name in ("build", "network", "capacity", "risk", "rules", "two_stage")}
 ENGINE, COMPILER = "optimizer/engine.py", "optimizer/compiling.py"
 COMPILER_TAKES = {"LinearStandardFormCompiler", "BlockData"}
 # The audit works everything out anew: it may know none of these.
@@ -41,6 +41,8 @@ UNKNOWN_TO_AUDIT = {
         "disruptions",
         "trails",
         "risk",
+        "two_stage",
+        "outcomes",
     )
 }
 HEAVY = ("pandas", "pyomo", "highspy", "pydantic", "numpy", "scipy")
