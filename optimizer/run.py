@@ -34,6 +34,8 @@ from optimizer.two_stage_measures import Weighed, weigh
 from optimizer.unanswered import find_unanswered
 
 Say = Callable[[str], None]
+# Rows of responses up to which one program with all of them is the quicker one.
+MOST_ROWS = 60_000
 
 
 def _silent(_: str) -> None:
@@ -147,7 +149,7 @@ def _as_planned(
     layout = lay_out(case)
     rows = _rows(layout, quo)
     say("solving")
-    solved = solve(layout, rows, limits, log)
+    solved = solve(layout, rows, limits, log, most_rows=MOST_ROWS)
     if solved.status == "infeasible" and solved.two is not None and solve(layout, rows, limits, weighs=False).has_plan:
         say("looking for what cannot be answered")
         with collection(on=True):
@@ -162,7 +164,7 @@ def _as_planned(
             case = _relaxed(plan, case, repair)
             layout = lay_out(case)
             rows = _rows(layout, quo)
-            solved = solve(layout, rows, limits, log)
+            solved = solve(layout, rows, limits, log, most_rows=MOST_ROWS)
             if not solved.has_plan:
                 raise EngineError("no plan was found at the limits of the repair: a tolerance is in the way")
     plan.status = solved.status
@@ -301,7 +303,7 @@ def _describe(plan: Plan, solved: Solved, layout: Layout) -> None:
     plan.about.update(
         rows=program.matrix.shape[0], columns=program.matrix.shape[1], nonzeros=int(program.matrix.nnz),
         whole_numbers=solved.whole_numbers, bound_usd=_bound(solved), dropped_lanes=layout.dropped_lanes,
-        hhi_cuts=len(solved.cuts), survive_cuts=len(solved.survive_cuts), iterations=solved.iterations,
+        hhi_cuts=len(solved.cuts), response_rounds=solved.rounds, survive_cuts=len(solved.survive_cuts), iterations=solved.iterations,
         certificate=None if solved.certificate is None else vars(solved.certificate),
         prices=_prices_note(solved),
     )  # fmt: skip
