@@ -303,7 +303,8 @@ def _describe(plan: Plan, solved: Solved, layout: Layout) -> None:
     plan.about.update(
         rows=program.matrix.shape[0], columns=program.matrix.shape[1], nonzeros=int(program.matrix.nnz),
         whole_numbers=solved.whole_numbers, bound_usd=_bound(solved), dropped_lanes=layout.dropped_lanes,
-        hhi_cuts=len(solved.cuts), response_rounds=solved.rounds, survive_cuts=len(solved.survive_cuts), iterations=solved.iterations,
+        hhi_cuts=len(solved.cuts), response_rounds=solved.rounds, survive_cuts=len(solved.survive_cuts),
+        iterations=solved.iterations,
         certificate=None if solved.certificate is None else vars(solved.certificate),
         prices=_prices_note(solved),
     )  # fmt: skip
