@@ -7,6 +7,7 @@ and everything is dispatched anew. What was asked once is known: a chain of mine
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -37,28 +38,46 @@ class KeptPlan:
         self.surge = self.case.suppliers["surge_share"].to_numpy(dtype=float)[layout.production_supplier]
         self.able = (self.made > 0) | ((self.surge > 0) & (self.capacity > 0))
         self.chains = Chains(layout, self.program, self.able)
-        self.every = Chains(layout, self.program)
-        self.costs = UnitCosts(layout)
-        self.sunk = self.costs.sunk_usd_per_y(x, len(self.case.years))
         stock = self.chains.stock
         self.start_t, self.stock_t = stock.start_t(x), stock.counts_t(x, months)
         self._dispatch: dict[ChainKey, Dispatch] = {}
-        self._served: dict[tuple[ChainKey, bytes, int], float] = {}
+        self._served: dict[tuple[ChainKey, tuple[bytes, ...], int], float] = {}
         self._cost: dict[tuple[ChainKey, bytes], float | None] = {}
         self._recovers: dict[tuple[int, int, bytes, int], float] = {}
+
+    @cached_property
+    def every(self) -> Chains:
+        """The chains with all suppliers, used or not."""
+        return Chains(self.layout, self.program)
+
+    @cached_property
+    def costs(self) -> UnitCosts:
+        """What each quantity costs."""
+        return UnitCosts(self.layout)
+
+    @cached_property
+    def sunk(self) -> Floats:
+        """USD of each year that are paid whatever happens."""
+        return self.costs.sunk_usd_per_y(self.x, len(self.case.years))
 
     def limits(self, chain: Chain, left: Floats) -> Floats:
         """Most that each supplier of a chain makes after a loss, t a year."""
         return most_t(chain, left, self.made, self.capacity)
 
-    def served(self, key: ChainKey, limits: Floats, place: int, stock_t: Floats | None = None) -> float:
-        """The largest share of a material's requirement that can be delivered, by itself, at most 1."""
+    def served(
+        self, key: ChainKey, limits: Floats, place: int, stock_t: Floats | None = None, asked: Floats | None = None
+    ) -> float:
+        """The largest share of a material's requirement that can be delivered, by itself, at most 1.
+
+        ``asked``: the share of each requirement of the chain that is wanted (``chain.required``), default 1; then 1
+        less the share of the requirement that is missing of what is asked.
+        """
         chain = self.chains.at(key)
-        known = (key, limits.tobytes() + (b"" if stock_t is None else stock_t.tobytes()), place)
+        given = [b"" if vector is None else vector.tobytes() for vector in (limits, stock_t, asked)]
+        known = (key, tuple(given), place)
         if known not in self._served:
-            self._served[known] = _share(
-                chain, limits, place, self.stock_t[chain.stocked] if stock_t is None else stock_t
-            )
+            stock = self.stock_t[chain.stocked] if stock_t is None else stock_t
+            self._served[known] = _share(chain, limits, place, stock, asked)
         return self._served[known]
 
     def cheapest(self, key: ChainKey, limits: Floats, effect: Effect) -> float | None:
@@ -143,9 +162,14 @@ class KeptPlan:
         return np.asarray(capacity[chain.production] + more)
 
 
-def _share(chain: Chain, limits: Floats, place: int, stock_t: Floats) -> float:
+def _share(chain: Chain, limits: Floats, place: int, stock_t: Floats, asked: Floats | None = None) -> float:
     """The largest share of a material's requirement that can be delivered under limits of production, at most 1."""
-    asked = np.where(chain.of_material == place, 1.0, 0.0)
+    asked = np.where(chain.of_material == place, 1.0 if asked is None else asked, 0.0)
     missing = float(chain.ask(limits, asked, stock_t).missing[place])
-    small = 5e-6 / max(float(chain.required_t[chain.of_material == place].sum()), 1e-6)
-    return 1.0 if missing <= max(ROUND, min(small, 1e-3)) else 1.0 - missing
+    enough = missing <= least_missing(float(chain.required_t[chain.of_material == place].sum()))
+    return 1.0 if enough else 1.0 - missing
+
+
+def least_missing(required_t: float) -> float:
+    """The least share of a requirement that counts as missing: tonnes are known to a few 1e-6."""
+    return max(ROUND, min(5e-6 / max(required_t, 1e-6), 1e-3))

@@ -7,7 +7,7 @@ is a part with an engine of its own, and a loss is solved only where it takes so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,12 +64,14 @@ class Chain:
 
     ``production``, ``flow``, ``draw``: entries of the layout. ``required``: places in the layout's requirement
     vectors; ``materials``: the materials delivered; ``of_material``: which of them each requirement is of.
-    ``stocked``: entries of the stock at hand that stand behind one of its requirements.
+    ``stocked``: entries of the stock at hand that stand behind one of its requirements. ``by_row`` gives the program's
+    matrix by rows, for all parts the same.
     """
 
     def __init__(
-        self, layout: Layout, program: Program, key: ChainKey, columns: Ints, rows: Ints, stock: StockAtHand
-    ) -> None:
+        self, layout: Layout, program: Program, key: ChainKey, columns: Ints, rows: Ints, stock: StockAtHand,
+        by_row: Callable[[], sparse.csr_array],
+    ) -> None:  # fmt: skip
         self.layout, self.key = layout, key
         self.columns = columns
         start = layout.offsets
@@ -96,7 +98,7 @@ class Chain:
         order = np.argsort(self.required)
         self.stock_row = order[np.searchsorted(self.required[order], stock.requirement[self.stocked])]
         self._engine: Engine | None = None
-        self._source = program
+        self._source, self._by_row = program, by_row
         self._asked = np.zeros(0)
         self._most = np.zeros(0)
 
@@ -109,7 +111,7 @@ class Chain:
 
     def _load(self) -> Engine:
         source, layout = self._source, self.layout
-        inner = sparse.csc_array(sparse.csr_array(source.matrix)[self.rows][:, self.columns])
+        inner = sparse.csc_array(self._by_row()[self.rows][:, self.columns])
         count, width, stocks = len(self.materials), len(self.columns), len(self.stocked)
         of = self.kept + np.arange(len(self.required))
         missing = sparse.coo_array((self.required_t, (of, self.of_material)), shape=(len(self.rows), count))
@@ -205,6 +207,11 @@ class Chains:
         return {key: kept[listed] for key, listed in _grouped(chain[kept], year[kept]).items()}
 
     @cached_property
+    def _by_row(self) -> sparse.csr_array:
+        """The program's matrix by rows, from which each part takes its own."""
+        return sparse.csr_array(self.program.matrix)
+
+    @cached_property
     def _moves(self) -> Flags:
         """Whether each production, flow and draw is of suppliers that can make anything."""
         layout, count = self.layout, len(self.layout.case.suppliers)
@@ -255,7 +262,7 @@ class Chains:
         if key not in self._made:
             none = np.zeros(0, dtype=np.int64)
             self._made[key] = Chain(self.layout, self.program, key, self._columns.get(key, none),
-                                   self._rows.get(key, none), self.stock)  # fmt: skip
+                                   self._rows.get(key, none), self.stock, lambda: self._by_row)  # fmt: skip
         return self._made[key]
 
 
