@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from optimizer.plan import Plan, clean, records
+from optimizer.resilience_views import resilience_differences
 
 
 def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
-    """Each run's cost, and by material and year the channel shares, HHI and largest share of every run; what is
-    built: tonnes a year that each supplier adds, over all decisions.
+    """Each run's cost, and by material and year the channel shares, HHI, largest share and resilience of every run;
+    what is built: tonnes a year that each supplier adds, over all decisions.
     """
     keys = ["mineral", "material", "stage", "year"]
     mixes, risks, rules, built = [], [], [], []
@@ -38,6 +39,7 @@ def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
         ],
         "channel_shares": records(pd.concat(mixes, axis=1).fillna(0.0).reset_index()),
         "risk": records(pd.concat(risks, axis=1).reset_index()),
+        "resilience": records(resilience_differences(plans, names)),
         "built": records(pd.concat(built, axis=1).fillna(0.0).rename_axis("supplier").reset_index()),
         "rules": records(pd.concat(rules, axis=1).reset_index()),
     }  # fmt: skip

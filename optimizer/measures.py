@@ -11,6 +11,7 @@ from models.case import Floats
 from models.costs import COSTS, cost_entries, cost_minerals, cost_vectors
 from models.layout import Layout
 from models.rule_rows import RuleRow
+from optimizer.plan import JSON_TABLES
 from optimizer.tonnage import SMALLEST_T as SMALLEST_T
 from optimizer.tonnage import Tonnage
 from optimizer.two_stage_measures import Weighed, nothing_weighed
@@ -23,7 +24,7 @@ from optimizer.year_measures import (
     usable_t,
 )
 
-SURVIVAL = ("rule", "mineral", "material", "year", "lose", "served", "serve", "price_usd_per_y")
+SURVIVAL, RESILIENCE = JSON_TABLES["survival"], JSON_TABLES["resilience"]
 
 
 def supplier_table(layout: Layout, x: Floats) -> pd.DataFrame:
@@ -132,7 +133,9 @@ def tables_of(
     found_apart: Mapping[int, tuple[float, str]] | None = None, survival: pd.DataFrame | None = None,
     weighed: Weighed | None = None,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """All tables of a plan. ``found_apart`` and ``survival``: from ``risk_measures.risk_values``; ``weighed``: from
+    """All tables of a plan but ``resilience``, which is empty here (``resilience_table`` measures it from the others).
+
+    ``found_apart`` and ``survival``: from ``risk_measures.risk_values``; ``weighed``: from
     ``two_stage_measures.weigh``, where disruptions are weighed.
     """
     weighed = nothing_weighed() if weighed is None else weighed
@@ -149,4 +152,5 @@ def tables_of(
         "substitution": substitution_table(layout, x),
         "survival": pd.DataFrame(columns=list(SURVIVAL)) if survival is None else survival,
         "outcomes": weighed.outcomes, "outcome_shortage": weighed.shortage,
+        "resilience": pd.DataFrame(columns=list(RESILIENCE)),
     }  # fmt: skip

@@ -130,7 +130,8 @@ def run_alternatives(
         plan.changes = [item.as_dict() for item in case.changes]
         survival = Survival(near.layout, near.rows, near.stamped) if near.survives else None
         weighed = None if near.two is None else weigh(near.two, x)
-        measure(plan, case, near.quo, near.layout, near.rows, x, survival=survival, weighed=weighed)
+        own = near.stamped if near.two is None else near.two.program
+        measure(plan, case, near.quo, near.layout, near.rows, x, survival=survival, program=own, weighed=weighed)
         assert plan.objective_usd is not None
         plan.gap = max(0.0, plan.objective_usd - near.least) / max(abs(near.least), 1e-9)
         kept.append(plan)

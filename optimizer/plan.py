@@ -24,6 +24,9 @@ JSON_TABLES = {
     "rules": ("rule", "kind", "bound", "stage", "mineral", "material", "member", "year", "value", "limit", "binding",
               "price_usd_per_y", "denominator"),
     "survival": ("rule", "mineral", "material", "year", "lose", "served", "serve", "price_usd_per_y"),
+    "resilience": ("mineral", "material", "stage", "year", "serve_largest", "largest_country", "days_cover",
+                   "expected_short_t", "largest_point", "served_largest_point", "worst_country",
+                   "served_worst_country"),
     "shortage": ("market", "sector", "material", "year", "t"),
     "costs": ("cost", "mineral", "year", "usd_per_y", "public_usd_per_y"),
     "expansion": ("supplier", "year", "t", "usd_per_y", "opened", "usable_from", "usable_to", "capital_usd",
@@ -35,6 +38,7 @@ JSON_TABLES = {
 }  # fmt: skip
 # Tables of a run folder: those, and what they add up to.
 RUN_TABLES = (*JSON_TABLES, "projects", "capacity")
+LATER_TABLES = ("survival", "resilience")  # a run folder of an earlier version may be without them
 
 
 @dataclass
@@ -42,10 +46,10 @@ class Plan:
     """A plan and everything measured on it, or a ``status`` without one.
 
     ``tables``: those of RUN_TABLES (long, units in the column names). ``status_quo``: the same tables for going on as
-    today, None where the case has none. ``two_stage``: the measures of a plan that weighs disruptions
-    (``two_stage_measures``), else None. Money is undiscounted USD a year except ``objective_usd``, the discounted sum
-    (or what ``two_stage`` defines). ``cost_usd_per_y`` is what buyers pay, ``public_usd_per_y`` what the public pays
-    beside it.
+    today (``resilience`` is empty there: it is measured on plans, and on the status quo where that is the plan), None
+    where the case has none. ``two_stage``: the measures of a plan that weighs disruptions (``two_stage_measures``),
+    else None. Money is undiscounted USD a year except ``objective_usd``, the discounted sum (or what ``two_stage``
+    defines). ``cost_usd_per_y`` is what buyers pay, ``public_usd_per_y`` what the public pays beside it.
     """
 
     case: str
@@ -117,7 +121,6 @@ class Plan:
         for name, columns in JSON_TABLES.items():
             table = self.tables.get(name)
             document[name] = [] if table is None else records(table[list(columns)])
-        document.update(resilience=[])
         document["two_stage"] = clean(self.two_stage)
         document["status_quo"] = None if self.status_quo is None else self._status_quo_json()
         document.update(changes=clean(self.changes), warnings=self.warnings, about=clean(self.about))

@@ -56,7 +56,7 @@ def resilience(inputs: Inputs) -> Made:
         found = run.plan.tables.get("resilience")
         if found is None or found.empty:
             continue
-        last = found[found["year"] == inputs.years[-1]]
+        last = found[(found["year"] == inputs.years[-1]) & (found["stage"] == "delivered")]
         if last["serve_largest"].notna().any():
             weak = summaries.least(last, "serve_largest")
             lead = f"{plain(run.name)}: " if inputs.several else ""
@@ -71,6 +71,7 @@ def resilience(inputs: Inputs) -> Made:
             "days_cover": Column("days of cover", "number"),
             "expected_short_t": Column("expected shortage (t a year)", "t"),
             "largest_point": Column("largest single point"),
+            "served_largest_point": Column("served without it", "share"),
         }  # fmt: skip
         suffix = f" of {run.name}" if inputs.several else ""
         blocks.append(table_of(f"resilience{suffix}", found, {k: v for k, v in columns.items() if k in found}))

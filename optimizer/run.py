@@ -23,7 +23,10 @@ from optimizer.engine import EngineError, Limits, collection
 from optimizer.foresight import find_foresight
 from optimizer.measures import tables_of
 from optimizer.plan import Plan
+from optimizer.plan_values import layout_of, plan_columns
+from optimizer.program import Program
 from optimizer.repair import Repair
+from optimizer.resilience import resilience_table
 from optimizer.risk_measures import risk_values
 from optimizer.solving import Solved, loss_prices, solve
 from optimizer.status_quo import StatusQuo, find_status_quo, has_status_quo
@@ -119,6 +122,8 @@ def _as_today(plan: Plan, case: Case, quo: StatusQuo | None) -> None:
         return
     plan.status, plan.gap = "optimal", 0.0
     plan.tables = tables_of(quo.layout, [], quo.x, None)
+    able = layout_of(case, status_quo=True)  # with all that a response may use beside what is bought today
+    plan.tables["resilience"] = resilience_table(able, plan_columns(able, plan), plan.tables)
     _fill(plan, quo.layout, quo.x)
     plan.status_quo = _summary(quo)
     plan.about["certificate"] = None if quo.certificate is None else vars(quo.certificate)
@@ -179,7 +184,7 @@ def _as_planned(
     if solved.two is not None:
         say("weighing the outcomes")
         weighed = _weighed(plan, solved, limits)
-    measure(plan, case, quo, layout, rows, solved.x, solved.prices, solved.survival, prices, weighed)
+    measure(plan, case, quo, layout, rows, solved.x, solved.prices, solved.survival, prices, weighed=weighed)
     return case
 
 
@@ -213,15 +218,18 @@ def _unanswered(plan: Plan, two: TwoStage, rows: list[RuleRow], limits: Limits) 
 def measure(
     plan: Plan, case: Case, quo: StatusQuo | None, layout: Layout, rows: list[RuleRow], x: Any,
     prices: dict[int, float] | None = None, survival: Survival | None = None,
-    losses: dict[tuple[int, str], float] | None = None, weighed: Weighed | None = None,
+    losses: dict[tuple[int, str], float] | None = None, program: Program | None = None, weighed: Weighed | None = None,
 ) -> None:  # fmt: skip
     """Fill a plan with everything measured at the values x of a layout, and audit it.
 
-    ``prices`` of rule rows, and ``losses``: of each loss of a survive row; none where the plan has none. ``weighed``:
-    the plan over its outcomes, where they count.
+    ``prices`` of rule rows, and ``losses``: of each loss of a survive row; none where the plan has none.
+    ``program``: one of the layout, where there is one already. ``weighed``: the plan over its outcomes, where they
+    count.
     """
     apart = risk_values(layout, rows, x, survival, losses)
     plan.tables = tables_of(layout, rows, x, prices, apart.values, apart.survival, weighed)
+    program = survival.program if program is None and survival is not None else program
+    plan.tables["resilience"] = resilience_table(layout, x, plan.tables, program)
     _fill(plan, layout, x)
     if weighed is not None:
         plan.two_stage, plan.objective_usd = weighed.summary, weighed.objective_usd

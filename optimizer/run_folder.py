@@ -16,7 +16,7 @@ import tomli_w
 from models.case import Case
 from models.problems import CaseError, Problem
 from models.tables import TABLES, columns
-from optimizer.plan import RUN_TABLES, Plan, clean
+from optimizer.plan import JSON_TABLES, LATER_TABLES, RUN_TABLES, Plan, clean
 
 
 def write_run(plan: Plan, case: Case, log: Path, out: Path | None) -> Path:
@@ -191,12 +191,12 @@ def read_run(folder: str | Path) -> Plan:
             gap=document["gap"], changes=document["changes"], warnings=document["warnings"], about=document["about"],
             audit=document["audit"], run=str(path.parent),
         )  # fmt: skip
-        plan.tables = {name: read_table(path.parent / "tables" / f"{name}.csv") for name in RUN_TABLES}
+        plan.tables = _read_tables(path.parent / "tables")
         plan.two_stage = document.get("two_stage")
         quo = document["status_quo"]
         if quo is not None:
             quo["cost_usd_per_y"] = {int(year): value for year, value in quo["cost_usd_per_y"].items()}
-            quo["tables"] = {name: read_table(path.parent / "tables" / f"status_quo_{name}.csv") for name in RUN_TABLES}
+            quo["tables"] = _read_tables(path.parent / "tables", "status_quo_")
             plan.status_quo = quo
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"not a run folder of oremix ({error}): give the folder that `oremix optimize` printed last"
@@ -204,10 +204,20 @@ def read_run(folder: str | Path) -> Plan:
     return plan
 
 
+def _read_tables(folder: Path, prefix: str = "") -> dict[str, pd.DataFrame]:
+    """The tables of a run; one that came with a later version than the run's is empty, with its columns."""
+    found = {}
+    for name in RUN_TABLES:
+        path = folder / f"{prefix}{name}.csv"
+        late = name in LATER_TABLES and not path.exists()
+        found[name] = pd.DataFrame(columns=list(JSON_TABLES[name])) if late else read_table(path)
+    return found
+
+
 _TEXT = frozenset(
     ("supplier", "name", "country", "controller", "channel", "mineral", "material", "stage", "origin", "destination",
      "by", "member", "largest_country", "rule", "kind", "bound", "denominator", "market", "sector", "cost", "step",
-     "lose", "largest_point", "outcome")
+     "lose", "largest_point", "worst_country", "outcome")
 )  # fmt: skip
 
 

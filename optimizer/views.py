@@ -12,6 +12,7 @@ from rich.text import Text
 
 from optimizer.console import money, percent, plain, table, tonnes
 from optimizer.plan import Plan
+from optimizer.resilience_views import resilience, resilience_compared
 from optimizer.sentences import cost_sentence
 from optimizer.terminal_charts import against_first, against_today
 from optimizer.two_stage_views import weighed
@@ -39,6 +40,7 @@ KEY_COLUMNS = {
     "outcomes": ("outcome", "probability", "tail_share", "total_usd", "more_usd"),
     "outcome_shortage": ("outcome", "material", "year", "required_t", "short_t"),
     "survival": ("rule", "material", "year", "lose", "served", "serve"),
+    "resilience": ("mineral", "material", "stage", "year", "serve_largest", "largest_country", "largest_point"),
 }
 
 
@@ -74,6 +76,7 @@ def answer(console: Console, plan: Plan, year: int | None) -> None:
     _costs(console, plan)
     _minerals(console, plan, at)
     build_up(console, plan, lambda year: {name: mix_bar(mix) for name, mix in _mix(plan.tables, year).items()})
+    resilience(console, plan, at)
     against_today(console, plan, at)
     weighed(console, plan)
     _binding(console, plan)
@@ -353,6 +356,7 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     console.print(
         Text("mix (each letter a tenth: d domestic, a allied, r recycling, i incumbent), largest country, HHI")
     )
+    resilience_compared(console, plans, names, at)
     built_compared(console, plans, names)
     against_first(console, dict(zip(names, plans, strict=True)), at)
     listed = [sorted(set(plan.tables["rules"]["rule"])) for plan in plans]

@@ -184,7 +184,8 @@ def test_the_document_has_the_keys_that_are_promised(oremix: Any) -> None:
     document = oremix("optimize", "small", "--json").document
     assert document["objective_usd"] == pytest.approx(SMALL_USD, rel=1e-6)
     assert document["cost_usd_per_y"] == {"2030": pytest.approx(SMALL_USD, rel=1e-6)}
-    assert document["audit"] == [] and document["expansion"] == document["stock"] == document["resilience"] == []
+    assert document["audit"] == [] and document["expansion"] == document["stock"] == []
+    assert [row["stage"] for row in document["resilience"]] == [row["stage"] for row in document["risk"]]
     assert {"gap", "run", "changes", "warnings", "about", "shortage"} <= set(document)
     promised = {
         "suppliers": {"supplier", "year", "produced_t"},
