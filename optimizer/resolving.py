@@ -158,8 +158,8 @@ def resolve(case: Case, say: Callable[[str], None] = lambda _: None) -> Resolved
         solved = solve(layout, rows, limits)
     if solved.two is not None and solved.two.height > MOST_RESPONSE_ROWS:
         message = (
-            f"the plan weighs {len(solved.two.outcomes)} outcomes, which tie everything together: each price would be a "
-            "solve of the whole; optimize fewer minerals (--mineral), or without --risk-weight, and explain that run"
+            f"the plan weighs {len(solved.two.outcomes)} outcomes, which tie everything together: each price would be "
+            "a solve of the whole; optimize fewer minerals (--mineral), or without --risk-weight, and explain that run"
         )
         raise CaseError([Problem("RUN", message)])
     if not solved.has_plan or solved.solution is None or solved.solution.prices is None:
