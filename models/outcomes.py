@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.case import Case, Floats
-from models.disruptions import NOTHING, Targets, probabilities
+from models.disruptions import NOTHING, Effect, Targets, probabilities
 
 
 @dataclass(frozen=True)
@@ -126,3 +126,18 @@ def find_effects(case: Case, outcomes: Iterable[Outcome]) -> Effects:
                 demand[o][np.ix_(at, about[place])] *= row["demand_multiple"]
         cost[o] = np.where(np.isfinite(greatest), greatest, 1.0)
     return Effects(share, cost, demand)
+
+
+class ScenarioEffects:
+    """What each scenario of disruptions.csv does by itself; worked out once for all of them and all years."""
+
+    def __init__(self, case: Case) -> None:
+        names = [name for name in probabilities(case) if name != NOTHING]
+        self._place = {name: place for place, name in enumerate(names)}
+        self._effects = find_effects(case, [Outcome((name,), 0.0) for name in names])
+
+    def at(self, scenario: str, year: int) -> Effect:
+        """The effect of a scenario in a horizon year (by position)."""
+        place, found = self._place[scenario], self._effects
+        return Effect(found.available_share[place, year], found.cost_multiple[place, year],
+                      found.demand_multiple[place])  # fmt: skip

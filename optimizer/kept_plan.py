@@ -14,6 +14,7 @@ import numpy as np
 from models.case import Floats
 from models.disruptions import Effect
 from models.layout import Layout
+from models.outcomes import ScenarioEffects
 from models.responses import surge_capacity_t
 from optimizer.compiling import compile_model
 from optimizer.dispatch import Dispatch, UnitCosts
@@ -59,6 +60,11 @@ class KeptPlan:
     def sunk(self) -> Floats:
         """USD of each year that are paid whatever happens."""
         return self.costs.sunk_usd_per_y(self.x, len(self.case.years))
+
+    @cached_property
+    def scenario_effects(self) -> ScenarioEffects:
+        """What the scenarios of disruptions.csv do."""
+        return ScenarioEffects(self.case)
 
     def limits(self, chain: Chain, left: Floats) -> Floats:
         """Most that each supplier of a chain makes after a loss, t a year."""

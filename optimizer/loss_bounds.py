@@ -13,7 +13,6 @@ import numpy as np
 from scipy import sparse
 
 from models.case import Floats
-from models.disruptions import scenario_effect
 from optimizer.kept_plan import KeptPlan, least_missing
 from optimizer.recourse import ChainKey
 
@@ -205,7 +204,7 @@ class LossBounds:
         ``without_t``: what the plan does without, t a year (markets, materials, years).
         """
         kept, chain, layout = self.kept, self.chain, self.kept.layout
-        effect = scenario_effect(kept.case, scenario, kept.case.years[self.key[1]])
+        effect = kept.scenario_effects.at(scenario, self.key[1])
         at = layout.requirement_market[chain.required], layout.requirement_material[chain.required]
         required = np.where(chain.required_t > 0, chain.required_t, 1.0)
         asked = np.maximum(effect.demand_multiple[at] - without_t[(*at, self.key[1])] / required, 0.0)
