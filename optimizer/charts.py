@@ -254,6 +254,23 @@ def bars(names: Sequence[str], values: Sequence[float], x: str, share: bool, col
                   yaxis={"autorange": "reversed", "ticksuffix": " "}, margin={"t": 12})  # fmt: skip
 
 
+def outcomes(table: pd.DataFrame) -> Figure:
+    """What each outcome costs more, the dearest first; those in the worst tail stand out.
+
+    ``table``: outcome, probability, tail_share, more_usd.
+    """
+    names = [f"{label(name)}, {100 * p:.3g}%" for name, p in zip(table["outcome"], table["probability"], strict=True)]
+    data = [{
+        "type": "bar", "orientation": "h", "y": names, "x": table["more_usd"].tolist(), "showlegend": False,
+        "marker": {"color": [VERMILION if share > 0 else PLAN for share in table["tail_share"]]},
+        "customdata": [money(value) for value in table["more_usd"]],
+        "hovertemplate": "%{y}: %{customdata} USD<extra></extra>",
+    }]  # fmt: skip
+    return figure(data, 80 + 22 * len(names), margin={"t": 12}, yaxis={"autorange": "reversed", "ticksuffix": " "},
+                  xaxis={"title": {"text": "USD in all, present value"}, "exponentformat": "B", "zeroline": True,
+                         "zerolinewidth": 2})  # fmt: skip
+
+
 def place_name(code: str) -> str:
     """A country by name where it is one."""
     return countries().get(code, code)

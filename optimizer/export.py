@@ -17,6 +17,7 @@ from models.problems import CaseError, Problem, nearest
 from optimizer.analysis_folder import KINDS, PLANS, Analysis, read_analysis
 from optimizer.plan import JSON_TABLES, Plan, clean, records
 from optimizer.run_folder import quoted, read_run
+from optimizer.two_stage_text import guess_sentence, made_least, over
 
 SOURCE_COLUMNS = ("id", "citation", "url", "published", "licence", "how")
 
@@ -107,6 +108,8 @@ def result_tables(plan: Plan, case: Case) -> dict[str, pd.DataFrame]:
     if plan.status_quo is not None and not plan.about.get("status_quo"):
         kept = {name: table for name, table in plan.status_quo["tables"].items() if len(table) and name != "projects"}
         tables |= {f"status_quo_{name}": table for name, table in kept.items()}
+    if plan.two_stage is not None:
+        tables |= weighed_tables(plan.two_stage)
     tables["changes"] = pd.DataFrame(
         [{key: _said(value) for key, value in item.items()} for item in plan.changes],
         columns=["key", "old", "new", "by"],
@@ -114,6 +117,15 @@ def result_tables(plan: Plan, case: Case) -> dict[str, pd.DataFrame]:
     tables["sources"] = case.tables["sources"][list(SOURCE_COLUMNS)]
     tables["about"] = pd.DataFrame(about_rows(plan, case), columns=["what", "value"])
     return tables
+
+
+def weighed_tables(two: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The measures of a plan that weighs disruptions with their definitions, and what hangs on each guess."""
+    names = [name for name in two["definitions"] if name.endswith("_usd")]
+    rows = [(name, two[name], two["definitions"][name]) for name in names]
+    found = {"two_stage": pd.DataFrame(rows, columns=["measure", "usd", "meaning"]).astype({"usd": float})}
+    guessed = (two.get("guesses") or {}).get("each")
+    return found | ({"guesses": pd.DataFrame(guessed)} if guessed else {})
 
 
 def _said(value: Any) -> str:
@@ -124,10 +136,11 @@ def about_rows(plan: Plan, case: Case) -> list[tuple[str, str]]:
     """Where the numbers come from: case, version, proof, warnings; texts."""
     about = plan.about
     certificate = about.get("certificate")
+    money = f"present value in {plan.years[0]}, US dollars of {about.get('price_base_year')}"
     rows = [
         ("case", plan.title or plan.case), ("as of", str(about.get("as_of") or "")), ("run", plan.run),
         ("status", plan.status), ("objective_usd", repr(plan.objective_usd)),
-        ("what objective_usd is", f"present value in {plan.years[0]}, US dollars of {about.get('price_base_year')}"),
+        ("what objective_usd is", f"{_weighed_as(plan)}{money}"),
         ("home", case.home), ("years", ", ".join(str(year) for year in plan.years)),
         ("weights of the years", ", ".join(f"{weight!r}" for weight in about.get("weights", []))),
         ("discount_rate", repr(case.settings.horizon.discount_rate)),
@@ -138,7 +151,21 @@ def about_rows(plan: Plan, case: Case) -> list[tuple[str, str]]:
         ("prices of limits", str(about.get("prices") or "")),
         ("changes of the case", str(len(plan.changes))),
     ]  # fmt: skip
+    two = plan.two_stage
+    if two is not None:
+        rows += [
+            ("risk weight", repr(two["risk_weight"])), ("worst tail of probability", repr(two["tail"])),
+            ("scenarios strike jointly", "yes" if two["joint"] else "no"), ("outcomes", str(two["outcomes"])),
+            ("worst outcome", two["worst_outcome"]), ("guessed probabilities", guess_sentence(two)),
+            *(("note on the outcomes", note) for note in two["notes"]),
+        ]  # fmt: skip
     return rows + [("warning", line) for line in plan.warnings]
+
+
+def _weighed_as(plan: Plan) -> str:
+    """How the outcomes are weighed in the objective of a plan; nothing where they are not."""
+    two = plan.two_stage
+    return "" if two is None else f"{made_least(two)}, over {over(two)} (undisturbed_usd: where nothing happens); "
 
 
 def _workbook(plan: Plan, path: Path) -> None:

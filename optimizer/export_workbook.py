@@ -15,6 +15,7 @@ from optimizer import summaries
 from optimizer.export import result_tables
 from optimizer.palette import CHANNEL_COLOURS, PLAN, TODAY
 from optimizer.plan import Plan
+from optimizer.two_stage_text import guess_sentence, measures, over, weighs, worths
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _TOTALS = ("t", "produced_t", "capacity_t", "usd_per_y", "public_usd_per_y", "freight_usd_per_y", "duty_usd_per_y",
            "built_t", "drawn_t", "capital_usd", "hold_usd_per_y")  # fmt: skip
 _TOTALLED = ("suppliers", "flows", "costs", "shortage", "expansion", "stock", "substitution", "projects", "capacity")
+_SHARES = ("share", "import_reliance", "probability", "low", "high")
 _NUMBER = "[>=100]#,##0;[<=-100]-#,##0;#,##0.00#"  # gallium in tens of tonnes beside nickel in hundreds of thousands
 
 
@@ -44,11 +46,11 @@ class _Book:
         """The format of a column by the unit in its name."""
         if name == "year" or name.endswith("_year"):
             return self.format(num_format="0", **more)
-        if name.endswith("share") or name in ("share", "import_reliance"):
+        if name.endswith("share") or name in _SHARES:
             return self.format(num_format="0.0%", **more)
         if name.startswith("hhi") or name in ("value", "limit"):
             return self.format(num_format="[>=100]#,##0;0.000#", **more)
-        if name.endswith(("usd_per_y", "_usd")):
+        if name == "usd" or name.endswith(("usd_per_y", "_usd")):
             return self.format(num_format="#,##0", **more)
         return self.format(num_format=_NUMBER, **more)
 
@@ -125,6 +127,8 @@ def _answer(book: _Book, plan: Plan, case: Case) -> None:
         total = float((yearly["weight"] * yearly[name]).sum())
         formula = f"=SUMPRODUCT($B{first + 1}:$B{last + 1},{letter}{first + 1}:{letter}{last + 1})"
         sheet.write_formula(last + 1, at, formula, book.format(num_format="#,##0", bold=True, top=1), total)
+    if weighs(plan):
+        book.write(sheet, last + 2, 0, "where nothing happens, like every cost by year")
     _printed(sheet)
     row = _numbers(book, sheet, plan, case, last + 4)
     chart = book.book.add_chart({"type": "column"})
@@ -160,7 +164,25 @@ def _numbers(book: _Book, sheet: Worksheet, plan: Plan, case: Case, row: int) ->
         book.write(sheet, place, 0, label)
         book.write(sheet, place, 2, now)
         book.write(sheet, place, 3, before)
-    return row + len(lines) + 1
+    return _weighed(book, sheet, plan, row + len(lines) + 2)
+
+
+def _weighed(book: _Book, sheet: Worksheet, plan: Plan, row: int) -> int:
+    """What a plan that weighs disruptions costs over the outcomes; gives the row below."""
+    two = plan.two_stage
+    if two is None or not weighs(plan):
+        return row - 1
+    head, money = book.format(bold=True, bottom=1), book.format(num_format="#,##0")
+    for at, text in enumerate((f"disruptions weighed over {over(two)}", "", "USD, present value")):
+        book.write(sheet, row, at, text, head)
+    for place, (words, key) in enumerate([*measures(two), *worths(two)], row + 1):
+        book.write(sheet, place, 0, words)
+        book.write(sheet, place, 2, two[key], money)
+    row += len(measures(two)) + len(worths(two)) + 1
+    if guess_sentence(two):
+        book.write(sheet, row, 0, guess_sentence(two))
+        row += 1
+    return row + 1
 
 
 def _mix(book: _Book, plan: Plan) -> None:

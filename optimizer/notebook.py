@@ -14,6 +14,7 @@ import pandas as pd
 from optimizer import charts, sentences, summaries
 from optimizer.console import money, percent, plain
 from optimizer.plan import Plan
+from optimizer.two_stage_text import guess_sentence, weighed_sentence, weighs, worth_sentences
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -90,7 +91,7 @@ class Plots:
         at = self._year(year)
         points: dict[str, tuple[float, float]] = {}
         for name, tables in self._sides().items():
-            costs = _today_usd(self.plans) if name == "today" else self.plans[name].objective_usd
+            costs = _today_usd(self.plans) if name == "today" else self.plans[name].undisturbed_usd
             value = _measured(tables, measure, material, at)
             if costs is not None and value is not None:
                 points[name] = value, costs
@@ -173,6 +174,9 @@ def plan_html(plan: Plan) -> str:
         return f"<h4>{title}</h4><p>{escape(what)}</p>{_table(rows) if len(rows) else ''}"
     found = summaries.headline(plan, str(plan.about.get("home", "")))
     said = [sentences.cost_sentence(plan), sentences.dependence_sentence(found), sentences.shortage_sentence(plan)]
+    if plan.two_stage is not None and weighs(plan):
+        said[1:1] = [weighed_sentence(plan.two_stage), *worth_sentences(plan.two_stage)]
+        said += [line for line in [guess_sentence(plan.two_stage)] if line]
     if plan.audit:
         said.insert(0, f"THE AUDIT FOUND {len(plan.audit)} MISMATCHES: do not use this plan.")
     table = summaries.mix(summaries.sides(plan))
@@ -184,15 +188,22 @@ def plan_html(plan: Plan) -> str:
 
 
 def plans_html(plans: Sequence[Plan], names: Sequence[str]) -> str:
-    """Several plans as one table: status, cost in all and against the first, materials that hang on one country."""
-    first = next((plan.objective_usd for plan in plans if plan.ok), None)
+    """Several plans as one table: status, cost in all and against the first, materials that hang on one country.
+
+    The cost is that where nothing happens; plans that weigh disruptions have theirs over the outcomes beside it.
+    """
+    first = next((plan.undisturbed_usd for plan in plans if plan.ok), None)
     rows = []
     for name, plan in zip(names, plans, strict=True):
         row: dict[str, Any] = {"plan": plain(name), "status": plan.status}
-        if plan.objective_usd is not None and first is not None:
+        if (total := plan.undisturbed_usd) is not None and first is not None:
             found = summaries.headline(plan, str(plan.about.get("home", "")))
-            row["USD in all"] = money(plan.objective_usd)
-            row["against the first"] = f"{100 * (plan.objective_usd - first) / abs(first):+.2f}%" if first else ""
+            row["USD in all"] = money(total)
+            row["against the first"] = f"{100 * (total - first) / abs(first):+.2f}%" if first else ""
+            if plan.two_stage is not None and weighs(plan):
+                row["expected"], row["worst tail (CVaR)"], row["worst"] = (
+                    money(plan.two_stage[key]) for key in ("expected_usd", "cvar_usd", "worst_usd")
+                )
             row["more than half from one country"] = f"{found['dependent']} of {found['materials']}"
         rows.append(row)
     return _table(pd.DataFrame(rows).fillna(""))

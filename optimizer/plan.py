@@ -76,6 +76,11 @@ class Plan:
         """Whether there is a plan."""
         return self.objective_usd is not None
 
+    @property
+    def undisturbed_usd(self) -> float | None:
+        """Discounted cost where nothing happens: what is compared with today, and with plans that weigh nothing."""
+        return self.objective_usd if self.two_stage is None else float(self.two_stage["undisturbed_usd"])
+
     def shares(self, by: str = "channel", stage: str = "delivered") -> pd.DataFrame:
         """Shares at a stage by channel, country, controller or supplier: one row a material, a column a year."""
         if by not in ("channel", "country", "controller", "supplier"):

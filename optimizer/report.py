@@ -17,6 +17,7 @@ from models.problems import CaseError, Problem
 from optimizer.plan import clean
 from optimizer.report_analyses import analysis_sections
 from optimizer.report_blocks import Chart, Section
+from optimizer.report_disruptions import disruptions
 from optimizer.report_inputs import Inputs, read_inputs
 from optimizer.report_money import money_sections
 from optimizer.report_plan import plan_sections
@@ -74,6 +75,7 @@ def sections(inputs: Inputs) -> Iterator[Section]:
         yield from plan_sections(inputs)
         yield from money_sections(inputs)
         yield over_years(inputs)
+        yield from disruptions(inputs)
     yield from analysis_sections(inputs)
     if inputs.runs:
         yield from trust_sections(inputs)

@@ -9,8 +9,10 @@ import pandas as pd
 
 from optimizer import charts, sentences, summaries
 from optimizer.console import money, percent, plain, tonnes
+from optimizer.plan import Plan
 from optimizer.report_blocks import Card, Chart, Column, Section, Table, called, listed, table_of
 from optimizer.report_inputs import Inputs, Run
+from optimizer.two_stage_text import measures, over, weighed_sentence, weighs
 
 
 def plan_sections(inputs: Inputs) -> Iterator[Section]:
@@ -31,35 +33,51 @@ def answer(inputs: Inputs) -> Section:
         return Section("answer", "The answer", list(_compared(inputs, found)), [table])
     plan, numbers = first.plan, found[first.name]
     said = [sentences.cost_sentence(plan), sentences.dependence_sentence(numbers), sentences.shortage_sentence(plan)]
-    return Section("answer", "The answer", said, [table], _cards(numbers))
+    if plan.two_stage is not None and weighs(plan):
+        said.insert(1, weighed_sentence(plan.two_stage))
+    return Section("answer", "The answer", said, [table], _cards(plan, numbers))
 
 
 def _compared(inputs: Inputs, found: dict[str, dict[str, Any]]) -> Iterator[str]:
     first = inputs.runs[0]
     for run in inputs.runs:
-        assert run.plan.objective_usd is not None
-        assert first.plan.objective_usd is not None
-        text = f"{plain(run.name)}: {money(run.plan.objective_usd)} USD in all (present value {run.plan.years[0]})"
-        if run is not first:
-            text += f", {sentences.against(run.plan.objective_usd, first.plan.objective_usd)} than {plain(first.name)}"
         numbers = found[run.name]
+        total = numbers["total_usd"]
+        calm = " where nothing happens" if weighs(run.plan) else ""  # the weighed cost is no cost of the other runs
+        text = f"{plain(run.name)}: {money(total)} USD in all{calm} (present value {run.plan.years[0]})"
+        if run is not first:
+            text += f", {sentences.against(total, found[first.name]['total_usd'])} than {plain(first.name)}"
+        two = run.plan.two_stage
+        if two is not None and weighs(run.plan):
+            text += f"; {money(two['expected_usd'])} expected over {over(two)}"
+            text += f", {money(two['cvar_usd'])} in the worst {percent(two['tail'])} (CVaR)"
         text += f"; {numbers['dependent']} of {numbers['materials']} materials more than half from one foreign country"
         short = numbers["short_materials"]
         yield text + (f"; short of {listed(short)}." if short else "; nothing short.")
 
 
-def _cards(numbers: dict[str, Any]) -> list[Card]:
-    """Five numbers: money in all and in the last year, dependence, shortage, limits."""
-    year, today = numbers["last_year"], "objective_usd_today" in numbers
+def _cards(plan: Plan, numbers: dict[str, Any]) -> list[Card]:
+    """Five numbers: money in all and in the last year, dependence, shortage, limits; two more over the outcomes."""
+    year, today = numbers["last_year"], "total_usd_today" in numbers
 
     def beside(value: float, name: str) -> str:
         return f"{sentences.against(value, numbers[name])} than today" if today else ""
 
+    two = plan.two_stage if weighs(plan) else None
+    calm, weighed = "", list[Card]()
+    if two is not None:
+        calm = ", where nothing happens"
+        weighed = [
+            Card(f"{money(two[key])} USD", words,
+                 f"{sentences.against(two[key], two['undisturbed_usd'])} than undisturbed")
+            for words, key in measures(two) if key in ("expected_usd", "cvar_usd")
+        ]  # fmt: skip
     short = numbers["short_t"]
     rows, bound = numbers["rows"], numbers["at_limit"]
     return [
-        Card(f"{money(numbers['objective_usd'])} USD", "present value of the whole horizon",
-             beside(numbers["objective_usd"], "objective_usd_today")),
+        Card(f"{money(numbers['total_usd'])} USD", f"present value of the whole horizon{calm}",
+             beside(numbers["total_usd"], "total_usd_today")),
+        *weighed,
         Card(f"{money(numbers['cost_usd_per_y'])} USD", f"in {year}",
              beside(numbers["cost_usd_per_y"], "cost_usd_per_y_today")),
         Card(f"{numbers['dependent']} of {numbers['materials']}", "materials more than half from one foreign country",
@@ -79,13 +97,15 @@ def _answers(inputs: Inputs, found: dict[str, dict[str, Any]]) -> Table:
             paid = [item["plan"], item.get("today"), item.get("difference")]
             rows.append([run.name, item["year"], item["weight"], *paid])
         numbers = found[run.name]
-        today = numbers.get("objective_usd_today")
-        total = numbers["objective_usd"]
+        today = numbers.get("total_usd_today")
+        total = numbers["total_usd"]
         rows.append([run.name, None, None, total, today, None if today is None else total - today])
     columns = [Column("run"), Column("year", "year"), Column("weight (years, discounted)", "number"),
                Column("cost (USD a year)", "usd"), Column("today (USD a year)", "usd"),
                Column("difference", "usd")]  # fmt: skip
     note = "Rows without a year: present value over the horizon, in USD; a year counts with its weight."
+    if any(weighs(run.plan) for run in inputs.runs):
+        note += " Of a run that weighs disruptions: where nothing happens."
     return Table("costs by year", columns, rows, note=note)
 
 

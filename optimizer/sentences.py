@@ -18,10 +18,9 @@ def cost_sentence(plan: Plan) -> str:
     word = {"optimal": "Least-cost plan", "feasible": "Best plan found so far"}.get(plan.status, plan.status)
     if plan.about.get("status_quo"):
         word = "Going on as today"
-    assert plan.objective_usd is not None
-    usd, weighs = plan.objective_usd, ""
+    usd, weighs = plan.undisturbed_usd, ""
+    assert usd is not None
     if plan.two_stage is not None:  # today's cost is one where nothing happens
-        usd = float(plan.two_stage["undisturbed_usd"])
         word, weighs = f"{word} with disruptions weighed", " where nothing happens"
     text = f"{word}: {money(usd)} USD in all{weighs} (present value {plan.years[0]})"
     if plan.status_quo is not None and not plan.about.get("status_quo"):

@@ -211,12 +211,13 @@ def least(table: pd.DataFrame, column: str) -> dict[str, Any]:
 def headline(plan: Plan, home: str) -> dict[str, Any]:
     """The numbers of the answer: money, dependence, shortage, limits; ``*_today`` where there is a comparison.
 
-    ``dependent``: delivered materials of which more than half comes from one foreign country in the last year.
+    ``total_usd``: present value where nothing happens. ``dependent``: delivered materials of which more than half
+    comes from one foreign country in the last year.
     """
     last = plan.years[-1]
     both = sides(plan)
     found: dict[str, Any] = {
-        "objective_usd": plan.objective_usd, "last_year": last, "cost_usd_per_y": plan.cost_usd_per_y[last],
+        "total_usd": plan.undisturbed_usd, "last_year": last, "cost_usd_per_y": plan.cost_usd_per_y[last],
         "short_t": float(plan.tables["shortage"]["t"].sum()),
         "short_materials": sorted(set(plan.tables["shortage"]["material"])),
         "rows": len(plan.tables["rules"]), "at_limit": int(plan.tables["rules"]["binding"].astype(bool).sum()),
@@ -230,7 +231,7 @@ def headline(plan: Plan, home: str) -> dict[str, Any]:
         found[f"dependent{suffix}"], found[f"materials{suffix}"] = len(dependent), len(risk)
     if "today" in both:
         assert plan.status_quo is not None
-        found["objective_usd_today"] = plan.status_quo["objective_usd"]
+        found["total_usd_today"] = plan.status_quo["objective_usd"]
         found["cost_usd_per_y_today"] = plan.status_quo["cost_usd_per_y"][last]
     return found
 

@@ -12,6 +12,7 @@ from models.case import Floats
 from optimizer.kept_responses import Responses, respond
 from optimizer.tonnage import SMALLEST_T
 from optimizer.two_stage import TwoStage, cvar, tail_weights
+from optimizer.two_stage_guesses import find_guesses
 
 if TYPE_CHECKING:
     from optimizer.foresight import Foresight
@@ -33,6 +34,9 @@ DEFINITIONS = {
     "outcome; null where that plan would miss requirements without a price",
     "ignoring_usd": "the same against the least-cost plan made as if nothing could happen",
     "gap_usd": "how far evpi, vss and ignoring may be off, where whole numbers leave a gap",
+    "guesses": "scenarios with a probability above 0, those guessed, and of each guessed one the expected cost of this "
+    "plan with its probability alone at its low and high, nothing happening the less or more often; none of that where "
+    "scenarios strike jointly",
 }
 
 
@@ -78,7 +82,7 @@ def weigh(two: TwoStage, x: Floats, foresight: Foresight | None = None, gap_usd:
         "first_stage_usd": first, "undisturbed_usd": float(total[0]), "expected_usd": expected, "cvar_usd": worst,
         "value_at_risk_usd": float(total[tail].min()), "worst_usd": float(total[dearest]),
         "worst_outcome": two.outcomes[dearest].name, "evpi_usd": None, "vss_usd": None, "ignoring_usd": None,
-        "gap_usd": gap_usd, "notes": [], "definitions": DEFINITIONS,
+        "gap_usd": gap_usd, "guesses": {}, "notes": [], "definitions": DEFINITIONS,
     }  # fmt: skip
     if foresight is not None:
         room = 1e-6 * abs(objective) + gap_usd + foresight.gap_usd
@@ -94,6 +98,7 @@ def weigh(two: TwoStage, x: Floats, foresight: Foresight | None = None, gap_usd:
         "outcome": names, "probability": p, "tail_share": share, "response_usd": found.usd, "total_usd": total,
         "more_usd": total - total[0], "shortage_usd": _shortage_usd(two, x, found),
     }, columns=list(OUTCOMES))  # fmt: skip
+    summary["guesses"] = find_guesses(two.layout.case, table)
     return Weighed(summary, table, _shortages(two, x, found))
 
 

@@ -15,7 +15,7 @@ from optimizer.plan import Plan
 from optimizer.resilience_views import resilience, resilience_compared
 from optimizer.sentences import cost_sentence
 from optimizer.terminal_charts import against_first, against_today
-from optimizer.two_stage_views import weighed
+from optimizer.two_stage_views import compared, weighed
 from optimizer.year_views import build_up, built_compared, cost_rows
 
 CHANNELS = (
@@ -321,17 +321,21 @@ def comparison(console: Console, plans: Sequence[Plan], names: Sequence[str], ye
     shared = [y for y in plans[0].years if all(y in plan.years for plan in plans)]
     at = year if year in shared else (shared[-1] if shared else None)
     rows = [["made with", *(_made_with(plan) for plan in plans)]]
-    rows.append(["objective", *(money(float(plan.objective_usd or 0.0)) for plan in plans)])
+    total = [float(plan.undisturbed_usd or 0.0) for plan in plans]
+    over = compared(plans)
+    rows.append(["undisturbed" if over else "objective", *(money(usd) for usd in total)])
+    rows += over
     rows += [[str(y), *(money(plan.cost_usd_per_y[y]) if y in plan.cost_usd_per_y else "-" for plan in plans)]
              for y in dict.fromkeys(y for plan in plans for y in plan.years)]  # fmt: skip
-    first = float(plans[0].objective_usd or 0.0)
     for y in dict.fromkeys(y for plan in plans for y in plan.years):
         paid = [plan.public_usd_per_y.get(y, 0.0) for plan in plans]
         if any(paid):
             rows.append([f"public {y}", *(money(usd) for usd in paid)])
-    rows.append(["vs first", *(_change(float(plan.objective_usd or 0.0), first) for plan in plans)])
+    rows.append(["vs first", *(_change(usd, total[0]) for usd in total)])
     heads = [(plain(name), "right") for name in names]
     console.print(table(["USD", *heads], rows))
+    if over:
+        console.print(Text("vs first compares the cost where nothing happens (undisturbed)", style="dim"))
     if at is None:
         console.print(Text("the runs have no year in common, so mixes are not compared"))
         return
