@@ -92,14 +92,15 @@ def _outcomes(inputs: Inputs, runs: Sequence[Run]) -> Chart:
         figures[key] = charts.outcomes(drawn)
         tail = percent((run.plan.two_stage or {})["tail"])
         left = f"; the {_BARS} dearest of {len(table)}" if len(drawn) < len(table) - 1 else ""
-        captions[key] = f"Red bars are in the worst {tail} of probability, wholly or in part{left}."
+        captions[key] = f"Orange bars are in the worst {tail} of probability, wholly or in part{left}."
         parts.append(table.assign(run=run.name))
-    names = {"run": Column("run"), "outcome": Column("outcome"), "probability": Column("probability", "share"),
+    names = {**({"run": Column("run")} if inputs.several else {}), "outcome": Column("outcome"),
+             "probability": Column("probability", "share"),
              "tail_share": Column("share of the worst tail", "share"),
              "response_usd": Column("cost of the response (USD)", "usd"),
              "total_usd": Column("cost in all (USD)", "usd"),
              "more_usd": Column("more than where nothing happens (USD)", "usd"),
-             "shortage_usd": Column("of it for what is short (USD)", "usd")}  # fmt: skip
+             "shortage_usd": Column("cost of what is short (USD)", "usd")}  # fmt: skip
     found = pd.concat(parts, ignore_index=True)
     shown = table_of("outcomes", found, names, keys=found["run"].tolist() if inputs.several else (),
                      note="Present value over the whole horizon.", largest="more_usd")  # fmt: skip

@@ -11,6 +11,7 @@ from optimizer import summaries
 from optimizer.console import money, percent, plain, tonnes
 from optimizer.plan import Plan
 from optimizer.report_blocks import called, country, listed
+from optimizer.two_stage_text import weighs
 
 
 def cost_sentence(plan: Plan) -> str:
@@ -50,7 +51,8 @@ def shortage_sentence(plan: Plan) -> str:
     """Whether anything that is required is missing."""
     short = plan.tables["shortage"]
     if short.empty:
-        return "Everything that is required is delivered."
+        calm = "Where nothing happens, everything" if weighs(plan) else "Everything"
+        return f"{calm} that is required is delivered."
     found = short.groupby(["material", "year"], as_index=False)[["t", "required_t"]].sum()
     worst = summaries.most(found.assign(part=found["t"] / found["required_t"]), "part")
     materials = listed(sorted(set(short["material"])))

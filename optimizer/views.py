@@ -15,6 +15,7 @@ from optimizer.plan import Plan
 from optimizer.resilience_views import resilience, resilience_compared
 from optimizer.sentences import cost_sentence
 from optimizer.terminal_charts import against_first, against_today
+from optimizer.two_stage_text import weighs
 from optimizer.two_stage_views import compared, weighed
 from optimizer.year_views import build_up, built_compared, cost_rows
 
@@ -279,7 +280,7 @@ def _short(console: Console, plan: Plan) -> None:
     short = plan.tables["shortage"]
     if short.empty:
         if not plan.about.get("status_quo"):
-            console.print(Text("Nothing is short."))
+            console.print(Text("Nothing is short where nothing happens." if weighs(plan) else "Nothing is short."))
         return
     console.print()
     rows = []
