@@ -35,7 +35,7 @@ PAPER = 703  # px of an A4 page (210 mm) less 12 mm on each side, at 96 px an in
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of two runs and every analysis, with names that would do harm if they were not text."""
+    """A report of three runs, one that weighs disruptions, and every analysis, with names that would do harm if they were not text."""
     folder = tmp_path_factory.mktemp("browser")
     shutil.copytree(Path(__file__).parents[1] / "data/small", folder / "case")
     table = folder / "case/tables/suppliers.csv"
@@ -44,7 +44,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     case = load_case(folder / "case")
     optimize(case, out=folder / "base")
     optimize(case, Request(rules=[{"name": "hhi", "kind": "hhi", "max": 0.35}]), out=folder / "tighter")
-    return report([folder / "base", folder / "tighter", *write_analyses(folder)], folder / "report.html")
+    weighs = {"demand[material=lithium_chemicals].shortage_usd_per_t": 60000, "risk.weight": 0.5}
+    optimize(case, weighs, out=folder / "weighed")
+    folders = [folder / "base", folder / "tighter", folder / "weighed"]
+    return report([*folders, *write_analyses(folder)], folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def wide(browser: Browser, path: Path) -> Iterator[Opened]:
 def test_it_opens_without_network_and_without_an_error(wide: Opened) -> None:
     assert wide.wrong == []
     assert wide.page.evaluate("window.hacked") is None
-    for name in SECTIONS:
+    for name in [*SECTIONS, "weighed"]:
         assert wide.page.is_visible(f"section#{name} h2"), name
 
 
