@@ -13,9 +13,9 @@ OF_OUTCOMES = ("risk_weight", "tail", "expected_usd", "cvar_usd", "worst_usd", "
 
 def differences(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
     """Each run's cost, that over the outcomes where it weighs disruptions (else None); and by material and year the
-    channel shares, HHI, largest share and resilience of every run; what is built: tonnes a year that each supplier adds, over all
-    decisions. ``difference_usd``: to the first run, of ``undisturbed_usd``, the cost where nothing happens, which every
-    run has.
+    channel shares, HHI, largest share and resilience of every run; what is built: tonnes a year that each supplier
+    adds, over all decisions. ``difference_usd``: to the first run, of ``undisturbed_usd``, the cost where nothing
+    happens, which every run has.
     """
     keys = ["mineral", "material", "stage", "year"]
     mixes, risks, rules, built = [], [], [], []
