@@ -7,11 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.layout import Layout
+from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow
 from optimizer.compiling import compile_model
 from optimizer.program import Program
 from optimizer.stamping import stamp
 from optimizer.two_stage import TwoStage, with_costs, with_responses
+
+# Rows of responses up to which a plan that weighs disruptions is taken apart by many solves: its parts are one program.
+MOST_RESPONSE_ROWS = 3000
+
+
+def refuse_large(two: TwoStage, place: str, what: str) -> None:
+    """Raise ``CaseError`` where ``what`` (one of many) would be a solve of too large a whole."""
+    if two.height > MOST_RESPONSE_ROWS:
+        message = (
+            f"{len(two.outcomes)} outcomes are weighed, which tie everything together: {what} would be a solve of the "
+            "whole; take fewer minerals (--mineral), or leave --risk-weight out"
+        )
+        raise CaseError([Problem(place, message)])
 
 
 def weighs_outcomes(layout: Layout) -> bool:

@@ -27,6 +27,7 @@ from optimizer.analysis_folder import write_analysis
 from optimizer.compiling import compile_model
 from optimizer.cutting import Cutter
 from optimizer.engine import Engine, EngineError, Limits, collection
+from optimizer.formulating import refuse_large
 from optimizer.measures import SMALLEST_T
 from optimizer.plan import Plan, clean, records
 from optimizer.plans import Plans
@@ -182,6 +183,8 @@ class _Near:
         self.x, self.units = solved.x, engine.column_unit
         self.survives = any(row.kind == "survive" for row in self.rows)
         self.two = solved.two
+        if solved.two is not None:
+            refuse_large(solved.two, "alternatives", "each end of a range")
         self.stamped = stamp(self.layout, self.rows, compile_model) if self.survives else engine.program
         self.least = float(engine.program.cost[: self.layout.width] @ self.x)
         if self.two is not None and solved.solution is not None:  # responses are in it

@@ -16,6 +16,7 @@ from models.problems import CaseError, Problem
 from models.rule_rows import RuleRow, RuleRows
 from optimizer.case_limits import mineral_chains
 from optimizer.engine import Limits, collection
+from optimizer.formulating import refuse_large
 from optimizer.limit_switches import Moved, moved_by_requirement
 from optimizer.part_solver import PartSolver, Point
 from optimizer.parts import Parts, cone_ties
@@ -24,8 +25,6 @@ from optimizer.risk_measures import risk_values
 from optimizer.solving import Solved, column_units, rule_prices, solve
 from optimizer.status_quo import find_status_quo, has_status_quo
 
-# Rows of responses up to which a plan that weighs disruptions is explained: its parts are one program.
-MOST_RESPONSE_ROWS = 3000
 # Rows that only say that what is not switched on does nothing: with the switch fixed on, they say nothing more.
 SWITCHED = ("used_at_most", "counted_at_most")
 
@@ -156,12 +155,8 @@ def resolve(case: Case, say: Callable[[str], None] = lambda _: None) -> Resolved
         rows = RuleRows(layout, quo.cost_usd_per_y() if quo is not None and quo.ok else {}).rows
         say("solving again")
         solved = solve(layout, rows, limits)
-    if solved.two is not None and solved.two.height > MOST_RESPONSE_ROWS:
-        message = (
-            f"the plan weighs {len(solved.two.outcomes)} outcomes, which tie everything together: each price would be "
-            "a solve of the whole; optimize fewer minerals (--mineral), or without --risk-weight, and explain that run"
-        )
-        raise CaseError([Problem("RUN", message)])
+    if solved.two is not None:
+        refuse_large(solved.two, "RUN", "each price")
     if not solved.has_plan or solved.solution is None or solved.solution.prices is None:
         message = f"the case of the run has no plan with prices in this version or time ({solved.status})"
         raise CaseError([Problem("RUN", message)])
