@@ -6,12 +6,12 @@ and everything is dispatched anew. What was asked once is known: a chain of mine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from models.case import Floats
+from models.case import Case, Flags, Floats
 from models.disruptions import Effect
 from models.layout import Layout
 from models.outcomes import ScenarioEffects
@@ -42,9 +42,13 @@ class KeptPlan:
         stock = self.chains.stock
         self.start_t, self.stock_t = stock.start_t(x), stock.counts_t(x, months)
         self._dispatch: dict[ChainKey, Dispatch] = {}
-        self._served: dict[tuple[ChainKey, tuple[bytes, ...], int], float] = {}
+        self._served: dict[tuple[ChainKey, bytes, int], float] = {}
         self._cost: dict[tuple[ChainKey, bytes], float | None] = {}
-        self._recovers: dict[tuple[int, int, bytes, int], float] = {}
+        self._recovers: dict[tuple[ChainKey, bytes, int], float] = {}
+        self._could: dict[tuple[ChainKey, int], Floats] = {}
+        self._enough: dict[tuple[ChainKey, int, bytes], list[Floats]] = {}  # limits under which all is delivered
+        self._could_deliver: dict[tuple[ChainKey, int], list[Floats]] = {}  # the same of all capacity
+        self._making: dict[int, Flags] = {}
 
     @cached_property
     def every(self) -> Chains:
@@ -79,12 +83,25 @@ class KeptPlan:
         less the share of the requirement that is missing of what is asked.
         """
         chain = self.chains.at(key)
-        given = [b"" if vector is None else vector.tobytes() for vector in (limits, stock_t, asked)]
-        known = (key, tuple(given), place)
+        stock = self.stock_t[chain.stocked] if stock_t is None else stock_t
+        behind = chain.of_material[chain.stock_row] == place
+        own = limits[self._makers(chain, place)]
+        held = stock[behind].tobytes() + (b"" if asked is None else b"|" + asked.tobytes())
+        known = key, own.tobytes() + held, place
         if known not in self._served:
-            stock = self.stock_t[chain.stocked] if stock_t is None else stock_t
-            self._served[known] = _share(chain, limits, place, stock, asked)
+            enough = self._enough.setdefault((key, place, held), [])
+            self._served[known] = _share_beyond(enough, own, chain, limits, place, stock, asked)
         return self._served[known]
+
+    def _makers(self, chain: Chain, place: int) -> Flags:
+        """The production entries of a chain whose limits can matter to what is delivered of a material: of those that
+        make it, or what it is made of; where that is a by-product, also of those that take the main product further,
+        which must go somewhere.
+        """
+        code = int(chain.materials[place])
+        if code not in self._making:
+            self._making[code] = _making(self.case, code)
+        return self._making[code][chain.supplier]
 
     def cheapest(self, key: ChainKey, limits: Floats, effect: Effect) -> float | None:
         """USD a year of the cheapest response of a chain; None where demand without a price is missed."""
@@ -136,18 +153,21 @@ class KeptPlan:
 
         All capacity may be contracted anew (not only what the plan buys); expansions decided before stay.
         """
-        layout, years = self.layout, self.case.years
+        years = self.case.years
         for at in range(key[1], len(years)):
             chain = self.every.at((key[0], at))
             code = self.chains.at(key).materials[place]
             there = np.flatnonzero(chain.materials == code)
             if not len(there):
                 return float(years[at])  # nothing is required of it then
-            known = key[0], key[1] * len(years) + at, left[at].tobytes(), int(code)
+            if (chain.key, key[1]) not in self._could:
+                self._could[chain.key, key[1]] = self._could_be(chain, key[1], at)
+            limits = left[at][chain.supplier] * self._could[chain.key, key[1]]
+            own, nothing = limits[self._makers(chain, int(there[0]))], np.zeros(len(chain.stocked))
+            known = chain.key, own.tobytes(), int(code)
             if known not in self._recovers:
-                limits = left[at][layout.production_supplier[chain.production]] * self._could_be(chain, key[1], at)
-                nothing = np.zeros(len(chain.stocked))
-                self._recovers[known] = _share(chain, limits, int(there[0]), nothing)
+                enough = self._could_deliver.setdefault((chain.key, int(code)), [])
+                self._recovers[known] = _share_beyond(enough, own, chain, limits, int(there[0]), nothing)
             if self._recovers[known] >= 1.0 - 1e-7:
                 return float(years[at])
         return float("nan")
@@ -166,6 +186,50 @@ class KeptPlan:
         supplier = layout.production_supplier[chain.production]
         more = np.maximum(growth.limit_t - before, 0.0)[supplier] * growth.usable[supplier, since:, at].max(axis=1)
         return np.asarray(capacity[chain.production] + more)
+
+
+def _making(case: Case, code: int) -> Flags:
+    """Which suppliers can matter to what is delivered of a material; shape (suppliers,)."""
+    table, seconds = case.suppliers, case.tables["byproducts"]
+    codes = {name: at for at, name in enumerate(case.materials["material"])}
+    made = table["material"].map(codes).to_numpy()
+    used = np.array([codes.get(name, -1) for name in table["input"]])
+    place = {name: at for at, name in enumerate(table["supplier"])}
+    by = np.array([place[name] for name in seconds["supplier"]], dtype=np.int64)
+    second = np.array([codes[name] for name in seconds["material"]], dtype=np.int64)
+
+    def grown(known: set[int], more: Callable[[set[int]], Iterable[int]]) -> set[int]:
+        count = -1
+        while len(known) > count:
+            count = len(known)
+            known = known | set(more(known))
+        return known
+
+    def makers(of: set[int]) -> Flags:
+        found = np.isin(made, list(of))
+        found[by[np.isin(second, list(of))]] = True
+        return np.asarray(found)
+
+    wanted = grown({code}, lambda known: used[makers(known) & (used >= 0)].tolist())
+    led = set(made[by[np.isin(second, list(wanted))]].tolist())
+    further = grown(led, lambda known: made[np.isin(used, list(known))].tolist())
+    return np.asarray(makers(wanted) | np.isin(used, list(further)))
+
+
+def _share_beyond(
+    enough: list[Floats], own: Floats, chain: Chain, limits: Floats, place: int, stock_t: Floats,
+    asked: Floats | None = None,
+) -> float:  # fmt: skip
+    """``_share``, where it is known under which limits all is delivered: whoever can make as much or more delivers all.
+
+    ``own``: the part of ``limits`` that matters. What is found is added to ``enough``.
+    """
+    if any((least <= own).all() for least in enough):
+        return 1.0
+    found = _share(chain, limits, place, stock_t, asked)
+    if found >= 1.0:
+        enough.append(own)
+    return found
 
 
 def _share(chain: Chain, limits: Floats, place: int, stock_t: Floats, asked: Floats | None = None) -> float:

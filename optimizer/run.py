@@ -38,7 +38,7 @@ from optimizer.unanswered import find_unanswered
 
 Say = Callable[[str], None]
 # Rows of responses up to which one program with all of them is the quicker one.
-MOST_ROWS = 60_000
+MOST_ROWS = 400_000
 
 
 def _silent(_: str) -> None:

@@ -249,21 +249,24 @@ def ranked(case: Case, table: pd.DataFrame) -> pd.DataFrame:
     prices = case.materials.set_index("material")["price_usd_per_t"]
     price = prices.where(prices > 0).to_dict()
     value = (table["short_t"] * table["material"].map(price)).mask(table["short_t"] <= 0, 0.0)
-    groups = value.groupby([table["lose"], table["year"]], sort=False)
-    by_year = groups.sum().mask(groups.apply(lambda cells: cells.isna().any()))
+    keys = [table["lose"], table["year"]]
+    by_year = value.groupby(keys, sort=False).sum().mask(value.isna().groupby(keys, sort=False).any())
     worst = table.loc[table.groupby("lose", sort=False)["served"].idxmin()].set_index("lose")
     found = worst[["served", "material", "year", "months_to_survive", "recover_year"]].copy()
-    found["short_usd_per_y"] = by_year.groupby("lose", sort=False).apply(lambda usd: usd.max(skipna=False))
-    numbers = table.assign(**{name: table[name].astype(float) for name in ("kept_usd_per_y", "regret_usd_per_y")})
+    found["short_usd_per_y"] = _highest(by_year, by_year.index.get_level_values("lose"))
     for name in ("kept_usd_per_y", "regret_usd_per_y"):
-        group = numbers.groupby("lose", sort=False)[name]
-        found[name] = group.max().where(group.apply(lambda cells: cells.notna().all()))
+        found[name] = _highest(table[name].astype(float), table["lose"])
     found = found.reset_index()
     found["missing"], found["hurts"] = 1.0 - found["served"], found["served"] < 1
     found["worth"] = found["short_usd_per_y"].fillna(0.0)
     order = ["hurts", "worth", "missing", "kept_usd_per_y", "lose"]
     found = found.sort_values(order, ascending=[False, False, False, False, True], ignore_index=True)
     return found[columns]
+
+
+def _highest(numbers: pd.Series[float], by: Any) -> pd.Series[float]:
+    """The highest of each group; blank where one of it is blank."""
+    return numbers.groupby(by, sort=False).max().mask(numbers.isna().groupby(by, sort=False).any())
 
 
 def shortfall_by_mineral(table: pd.DataFrame, year: int, lose: Sequence[str]) -> pd.DataFrame:
