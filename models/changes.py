@@ -37,6 +37,12 @@ _SETTINGS = {
 }
 
 
+def _is_setting(key: str) -> bool:
+    """Whether a key is of case.toml: SECTION.NAME, where a table of that name (risk) has no such column."""
+    section, _, name = key.partition(".")
+    return section in _SETTINGS and "[" not in key and not (section in TABLES and name in columns(section))
+
+
 class Lever(Protocol):
     """A policy lever as the editor sees it: its text as asked for, and what it does to a case."""
 
@@ -160,7 +166,7 @@ class Editor:
         parts = bare.split(".")
         if parts[0] == "rules":
             return self._set_rule(bare, operation, value, by)
-        if parts[0] in _SETTINGS and "[" not in bare:
+        if _is_setting(bare):
             return self._set_setting(bare, operation, value, by)
         selection = self._selection(bare, key)
         if selection is None:
@@ -193,7 +199,7 @@ class Editor:
         if parts[0] == "rules":
             rules = [rule for rule in self.raw["rules"] if rule.get("name") == parts[1]]
             value = rules[0].get(parts[2]) if rules and len(parts) == 3 else None
-        elif parts[0] in _SETTINGS and "[" not in key:
+        elif _is_setting(key.strip()):
             value = getattr(getattr(self.case.settings, parts[0]), parts[1], None)
         elif (selection := self._selection(key.strip(), key)) is not None and selection[0] in TABLES:
             table, where, column = selection
